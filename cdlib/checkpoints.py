@@ -1,0 +1,97 @@
+"""Files of weights: finished nets as safetensors, running trainings as tensors only.
+
+Nothing is ever unpickled into code: safetensors for nets, `weights_only` for the state of a
+training. The state is written beside and renamed, and the one before it is kept.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cdlib.runs import atomic_path
+
+
+class CheckpointError(ValueError):
+    """A file of weights that is missing, broken or of another net; the message names it."""
+
+
+def save_net(path: Path, weights: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Weights and a JSON-like description, in one safetensors file."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"about": json.dumps(about, sort_keys=True)})
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """The description in a file of `save_net`.
+
+    Raises:
+        CheckpointError: no such file, or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {})["about"])
+    except FileNotFoundError:
+        raise CheckpointError(f"no checkpoint {path}: train it first (cdlib study)") from None
+    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or not of cdlib: {error}") from None
+
+
+def load_net(path: Path, net: torch.nn.Module, prefix: str) -> None:
+    """Fill `net` from the tensors of `path` whose names start with `prefix.`, all of them.
+
+    Raises:
+        CheckpointError: no such file, or names or shapes that are not this net's.
+    """
+    read_about(path)
+    wanted = net.state_dict()
+    with safe_open(path, framework="pt") as file:
+        stored = {
+            key.removeprefix(f"{prefix}."): file.get_tensor(key)
+            for key in file.keys()  # noqa: SIM118 - safe_open is not a mapping
+            if key.startswith(f"{prefix}.")
+        }
+    for key, tensor in wanted.items():
+        if key not in stored:
+            raise CheckpointError(f"checkpoint {path}: {prefix}.{key} is missing; another method?")
+        if stored[key].shape != tensor.shape:
+            raise CheckpointError(
+                f"checkpoint {path}: {prefix}.{key} has shape {tuple(stored[key].shape)}, the "
+                f"profile's net needs {tuple(tensor.shape)}; another width?"
+            )
+    net.load_state_dict(stored)
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """The state of a running training; the state before it stays as `.previous`."""
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+        if path.exists():
+            os.replace(path, _previous(path))
+
+
+def load_state(path: Path) -> dict[str, Any] | None:
+    """The newest state that can be read, or None. A damaged file is passed over, and said."""
+    for candidate in (path, _previous(path)):
+        if not candidate.exists():
+            continue
+        try:
+            return torch.load(candidate, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a truncated file
+            print(f"{candidate.name} cannot be read ({type(error).__name__}); going back one state")
+    return None
+
+
+def drop_state(path: Path) -> None:
+    for candidate in (path, _previous(path)):
+        candidate.unlink(missing_ok=True)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(path.name.replace(".resume.pt", ".previous.resume.pt"))

@@ -1,0 +1,1 @@
+"""The data: photographs or drawn images -> one prepared array a split (paper sec. 4)."""

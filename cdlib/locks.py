@@ -1,0 +1,34 @@
+"""One study at a time in one results folder."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; its content is the holder's process id.
+
+    The system drops the lock when its holder ends, in whatever way, so that a file which a killed
+    process left behind does not stand in the way. The file stays: to delete it would let two
+    processes lock two files of one name.
+
+    Raises:
+        OSError: another process holds it, or the file cannot be written.
+    """
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise OSError(
+                f"{path}: locked by a study that is running here, process {holder}; "
+                "wait for it, end it, or give another --results"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield

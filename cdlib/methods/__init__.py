@@ -1,0 +1,104 @@
+"""The methods of Table 2, one file each; to add a method is to add one file and one line here.
+
+Every method is called as `(image (B,3,H,W) in [0,1], mask (B,1,H,W), 1 valid) -> (B,3,H,W)`, on
+any size divisible by 8, and never sees a pixel under the mask. It returns its raw output over the
+whole frame; `cdlib.compose` puts the valid pixels back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cdlib.masks import check_inputs
+from cdlib.methods import bicubic, floors, ours_srn, ours_sts
+from cdlib.methods.context import Context
+from cdlib.runs import Run, resolve
+from cdlib.settings import load_profile
+
+Fill = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A name in the tables, where it comes from, and how to make it from a finished run."""
+
+    citation: str
+    load: Callable[[Context], Callable[..., Tensor]]
+    nets: tuple[str, ...] = ()  # the finished nets that it needs
+    oracle: bool = False  # sees the truth, by an explicit argument
+
+
+METHODS: dict[str, Method] = {
+    "Ours_STS": Method("the paper, sec. 3.2; valid blocks only", ours_sts.load, ("compressor",)),
+    "Ours_STS_oracle": Method(
+        "the paper, Eq. 1-2 as printed: reads the truth",
+        ours_sts.load_oracle,
+        ("compressor",),
+        oracle=True,
+    ),
+    "Ours_SRN": Method(
+        "the paper, sec. 3.2; EDSR (Lim et al. 2017)",
+        ours_srn.load,
+        ("compressor", "super_resolution"),
+    ),
+    "Ours_bicubic": Method(
+        "the compressor's LR image, enlarged: a floor", bicubic.load, ("compressor",)
+    ),
+    "mean": Method("mean valid colour: a floor", floors.load_mean),
+    "masked": Method("the hole left black: a floor", floors.load_masked),
+    "stretch": Method("the valid part stretched over the frame: a floor", floors.load_stretch),
+}
+
+
+def load_method(name: str, results_dir: Path | str, dataset: str) -> Callable[..., Tensor]:
+    """A method of a finished run, trained on `dataset`: (image, mask) -> image.
+
+    Args:
+        name: a key of `METHODS`.
+        results_dir: the run's folder, `results/<profile>`.
+        dataset: its name in the tables, or its role, `scenes` or `faces`.
+
+    Raises:
+        ValueError: an unknown name or data set, or a net that is not there or does not fit.
+        FileNotFoundError: `results_dir` is not the folder of a run.
+    """
+    if name not in METHODS:
+        raise ValueError(f"method {name!r}: one of {', '.join(METHODS)}")
+    run = Run(resolve(results_dir))
+    if not run.profile_file.is_file():
+        raise FileNotFoundError(f"{run.folder} is not the folder of a run: no profile.yaml in it")
+    profile = load_profile(run.profile_file)
+    return open_method(name, Context(profile, run, profile.dataset(dataset).name))
+
+
+def open_method(name: str, context: Context) -> Callable[..., Tensor]:
+    """`load_method` for a run that is open already."""
+    fill = METHODS[name].load(context)
+    return _with_truth(fill, name) if METHODS[name].oracle else _blind(fill)
+
+
+def _blind(fill: Fill) -> Fill:
+    """The door: inputs checked, and the hole blacked out before the method looks."""
+
+    @torch.no_grad()
+    def method(image: Tensor, mask: Tensor) -> Tensor:
+        check_inputs(image, mask)
+        return fill(torch.where(mask > 0, image, 0), mask)
+
+    return method
+
+
+def _with_truth(
+    fill: Callable[[Tensor, Tensor, Tensor], Tensor], name: str
+) -> Callable[..., Tensor]:
+    @torch.no_grad()
+    def method(image: Tensor, mask: Tensor, truth: Tensor | None = None) -> Tensor:
+        check_inputs(image, mask)
+        if truth is None:
+            raise ValueError(f"{name} reads the true image: give it as `truth`")
+        return fill(torch.where(mask > 0, image, 0), mask, truth)
+
+    return method

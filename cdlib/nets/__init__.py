@@ -1,0 +1,1 @@
+"""One whole network a file, each named by what its paper calls it."""

@@ -1,0 +1,374 @@
+"""The one training loop: (recipe, data, profile) -> finished net, log, sample grids.
+
+Every random draw of step n is a function of (seed, n), and the state holds all that steps leave
+behind, so a training that was killed and started again ends with the same bits as one that ran
+through.
+"""
+
+import copy
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.utils import save_image
+from tqdm import tqdm
+
+from cdlib import checkpoints
+from cdlib.data.array import PreparedArray
+from cdlib.data.batches import Batch, TrainingBatches, validation_batches
+from cdlib.fast import accelerate
+from cdlib.recipes import Phase, Recipe
+from cdlib.runs import Run, atomic_path, digest
+from cdlib.settings import Profile
+
+LOG_EVERY = 50  # steps
+SAMPLES_AT = (1 / 32, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the training at which a grid is drawn
+PREVIEW_IMAGES = 8
+VALIDATION_BATCH = 50
+
+
+@dataclass
+class Progress:
+    """Where a training stands: all of its state that is not a tensor of a net or an optimiser."""
+
+    fingerprint: str
+    step: int = 0
+    gmac: float = 0.0
+    seconds: float = 0.0
+    log_bytes: int = 0
+    best: float = math.inf
+    best_step: int = 0
+
+
+@dataclass
+class Files:
+    """Where one training writes."""
+
+    net: Path
+    state: Path
+    log: Path
+    samples: Path
+
+    @classmethod
+    def of(cls, run: Run, dataset: str, name: str) -> "Files":
+        return cls(
+            net=run.checkpoints(dataset) / f"{name}.safetensors",
+            state=run.checkpoints(dataset) / f"{name}.resume.pt",
+            log=run.logs(dataset) / f"{name}.jsonl",
+            samples=run.folder / "samples" / dataset,
+        )
+
+
+@dataclass
+class Training:
+    """One network's training on one data set. `train` is the way in."""
+
+    recipe: Recipe
+    profile: Profile
+    files: Files
+    dataset: str
+    training: PreparedArray
+    validation: PreparedArray
+    progress: Progress
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        profile, recipe = self.profile, self.recipe
+        self.fabric = Fabric(
+            accelerator=profile.device, devices=profile.devices, precision=profile.precision
+        )
+        self.fabric.launch()
+        with torch.random.fork_rng():
+            torch.manual_seed(profile.seed)
+            self.raw = recipe.build()
+        self.gmac = {phase.name: self._gmac_per_image(phase) for phase in recipe.phases}
+        self.ends = self._phase_ends()
+        for net in self.raw.values():
+            net.to(memory_format=torch.channels_last)
+            if profile.train.fast and self.fabric.device.type == "cpu":
+                accelerate(net)
+        self.average = {
+            name: copy.deepcopy(self.raw[name]).eval().to(self.fabric.device)
+            for name in recipe.kept
+        }
+        self.nets = {name: self.fabric.setup_module(net) for name, net in self.raw.items()}
+        self.parameters = {
+            name: [p for net in optimiser.nets for p in self.raw[net].parameters()]
+            for name, optimiser in recipe.optimisers.items()
+        }
+        self.optimisers = {
+            name: torch.optim.Adam(
+                self.parameters[name], lr=o.learning_rate, betas=o.betas, fused=True
+            )
+            for name, o in recipe.optimisers.items()
+        }
+        self.batches = TrainingBatches(
+            self.training, profile, self.fabric.global_rank, self.fabric.world_size
+        )
+
+    def run(self) -> None:
+        """From where it stands to the end."""
+        self._restore()
+        total, size = self.ends[-1], self.profile.train.batch_size
+        bar = tqdm(
+            total=total * size,
+            initial=self.progress.step * size,
+            unit="image",
+            desc=f"{self.recipe.name} on {self.dataset}",
+            mininterval=15,
+            disable=self.fabric.global_rank > 0,
+        )
+        phase = None
+        while self.progress.step < total:
+            began = time.monotonic()
+            if phase is not (phase := self._phase()):
+                self._enter(phase)
+            measured = self._step(phase)
+            line = {}
+            if self._due(LOG_EVERY * size):
+                line |= {name: float(value) for name, value in measured.items()}
+                self._refuse_nan(line)
+            if self._due(self.profile.train.validate_every):
+                line |= self._validate()
+            if any(self.progress.step == math.ceil(share * total) for share in SAMPLES_AT):
+                self._draw_samples()
+            self.progress.seconds += time.monotonic() - began
+            if line:
+                self._log(phase, line)
+                bar.set_postfix_str(_short(line, self.recipe.best_by))
+            if self._due(self.profile.train.checkpoint_every):
+                self._save_state()
+            bar.update(size)
+        bar.close()
+        self._finish()
+
+    def _step(self, phase: Phase) -> dict[str, Tensor]:
+        """One batch: every optimiser's gradients first, then every optimiser's step."""
+        torch.manual_seed(self.profile.seed * 1_000_003 + self.progress.step)
+        batch = self.batches.batch(self.progress.step).to(self.fabric.device)
+        losses, measured = phase.step(self.nets, batch)
+        last = list(losses)[-1]
+        for name, loss in losses.items():
+            self.optimisers[name].zero_grad()
+            # `inputs` keeps a generator's loss from computing its critic's weight gradients,
+            # and lets one forward pass of the critic serve both losses.
+            inputs = [p for p in self.parameters[name] if p.requires_grad]
+            self.fabric.backward(loss, inputs=inputs, retain_graph=name != last)
+        for name in losses:
+            self.optimisers[name].step()
+        self.progress.step += 1
+        self.progress.gmac += self.gmac[phase.name] * self.profile.train.batch_size
+        # The average follows closely at first, when the weights still travel far.
+        decay = min(self.profile.train.ema, self.progress.step / (self.progress.step + 9))
+        for name, average in self.average.items():
+            _move_towards(average, self.raw[name], 1 - decay)
+        return {f"loss_{name}": loss.detach() for name, loss in losses.items()} | measured
+
+    def _phase(self) -> Phase:
+        return next(
+            phase
+            for phase, end in zip(self.recipe.phases, self.ends, strict=True)
+            if self.progress.step < end
+        )
+
+    def _enter(self, phase: Phase) -> None:
+        for net in self.nets.values():
+            net.train()
+        if phase.prepare:
+            phase.prepare(self.raw)
+        for name, optimiser in self.optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = self.recipe.optimisers[name].learning_rate * phase.rate
+
+    def _due(self, every: int) -> bool:
+        """Whether the last step crossed a multiple of `every` images, or was the last of all."""
+        size = self.profile.train.batch_size
+        seen = self.progress.step * size
+        return seen // every > (seen - size) // every or self.progress.step == self.ends[-1]
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """Mean of each measurement over the validation images; keeps the best weights yet."""
+        values: dict[str, list[Tensor]] = {}
+        for batch in validation_batches(self.validation, self.profile, VALIDATION_BATCH):
+            measured = self.recipe.validate(self.average, batch.to(self.fabric.device))
+            for name, value in measured.items():
+                values.setdefault(name, []).append(value.cpu())
+        line = {f"validation_{name}": torch.cat(v).mean().item() for name, v in values.items()}
+        value = line[f"validation_{self.recipe.best_by}"]
+        if value < self.progress.best or not self.best_weights:
+            self.progress.best, self.progress.best_step = value, self.progress.step
+            self.best_weights = {
+                f"{name}.{key}": tensor.detach().clone()
+                for name, net in self.average.items()
+                for key, tensor in net.state_dict().items()
+            }
+        return line
+
+    @torch.no_grad()
+    def _draw_samples(self) -> None:
+        if self.recipe.preview is None or self.fabric.global_rank > 0:
+            return
+        batch = next(validation_batches(self.validation, self.profile, PREVIEW_IMAGES))
+        grid = self.recipe.preview(self.average, batch.to(self.fabric.device)).clamp(0, 1)
+        seen = self.progress.step * self.profile.train.batch_size
+        path = self.files.samples / f"{self.recipe.name}-{seen:08d}.png"
+        with atomic_path(path) as temporary:
+            save_image(grid, temporary, nrow=len(grid) // PREVIEW_IMAGES, format="png")
+
+    def _refuse_nan(self, line: dict[str, float]) -> None:
+        for name, value in line.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"{self.recipe.name} on {self.dataset}: {name} is {value} at step "
+                    f"{self.progress.step}; lower its learning rate and start again"
+                )
+
+    def _log(self, phase: Phase, line: dict[str, float]) -> None:
+        images = self.progress.step * self.profile.train.batch_size
+        head = {"step": self.progress.step, "images": images, "phase": phase.name}
+        tail = {
+            "gmac": self.progress.gmac,
+            "seconds": self.progress.seconds,
+            "images_per_s": images / self.progress.seconds,
+        }
+        if self.fabric.global_rank == 0:
+            with open(self.files.log, "a", encoding="utf-8") as file:
+                file.write(json.dumps(head | line | tail) + "\n")
+                self.progress.log_bytes = file.tell()
+
+    def _save_state(self) -> None:
+        if self.fabric.global_rank > 0:
+            return
+        # A state is only worth keeping if a training can go on from it.
+        spread = {
+            f"weights of {name}": sum(p.detach().abs().sum().item() for p in net.parameters())
+            for name, net in self.raw.items()
+        }
+        self._refuse_nan(spread)
+        state = {
+            "progress": asdict(self.progress),
+            "nets": {name: net.state_dict() for name, net in self.raw.items()},
+            "average": {name: net.state_dict() for name, net in self.average.items()},
+            "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
+            "best_weights": self.best_weights,
+        }
+        checkpoints.save_state(self.files.state, state)
+
+    def _restore(self) -> None:
+        """Go on from the last state of the same settings and data; the log is cut back to it."""
+        state = checkpoints.load_state(self.files.state)
+        if state is not None and state["progress"]["fingerprint"] == self.progress.fingerprint:
+            self.progress = Progress(**state["progress"])
+            self.best_weights = state["best_weights"]
+            for name, net in self.raw.items():
+                net.load_state_dict(state["nets"][name])
+            for name, net in self.average.items():
+                net.load_state_dict(state["average"][name])
+            for name, optimiser in self.optimisers.items():
+                optimiser.load_state_dict(state["optimisers"][name])
+        if self.fabric.global_rank == 0:
+            self.files.log.parent.mkdir(parents=True, exist_ok=True)
+            self.files.log.touch()
+            os.truncate(self.files.log, min(self.progress.log_bytes, self.files.log.stat().st_size))
+
+    def _finish(self) -> None:
+        if self.fabric.global_rank > 0:
+            return
+        images = self.ends[-1] * self.profile.train.batch_size
+        about = {
+            "net": self.recipe.name,
+            "dataset": self.dataset,
+            "fingerprint": self.progress.fingerprint,
+            "settings": self.recipe.settings,
+            "images_seen": images,
+            "best_step": self.progress.best_step,
+            f"validation_{self.recipe.best_by}": self.progress.best,
+            "gmac": self.progress.gmac,
+            "seconds": self.progress.seconds,
+            "images_per_s": images / self.progress.seconds,
+        }
+        checkpoints.save_net(self.files.net, self.best_weights, about)
+
+    def _phase_ends(self) -> list[int]:
+        """The step at which each phase ends; the last is the end of the training."""
+        budget = self.profile.train
+        images = self.recipe.images_seen or budget.images_seen
+        if budget.budget == "gmac":
+            images = budget.gmac / sum(p.share * self.gmac[p.name] for p in self.recipe.phases)
+        steps = math.ceil(images / budget.batch_size)
+        shares = [phase.share for phase in self.recipe.phases]
+        return [round(steps * sum(shares[: i + 1]) / sum(shares)) for i in range(len(shares))]
+
+    def _gmac_per_image(self, phase: Phase) -> float:
+        """Multiply-accumulates (1e9) of one training image, all passes, as plain convolutions."""
+        nets = copy.deepcopy(self.raw)
+        if phase.prepare:
+            phase.prepare(nets)
+        batch = next(validation_batches(self.training, self.profile, 2))
+        image = nn.functional.interpolate(batch.image, self.profile.size)
+        with FlopCounterMode(display=False) as counter:
+            losses, _ = phase.step(nets, Batch(image, batch.mask, batch.label))
+            for name, loss in losses.items():
+                owned = [
+                    p for net in self.recipe.optimisers[name].nets for p in nets[net].parameters()
+                ]
+                loss.backward(inputs=[p for p in owned if p.requires_grad], retain_graph=True)
+        return counter.get_total_flops() / 2 / len(image) / 1e9
+
+
+def train(
+    recipe: Recipe,
+    profile: Profile,
+    run: Run,
+    dataset: str,
+    training: PreparedArray,
+    validation: PreparedArray,
+) -> Path:
+    """Train `recipe` on a data set, or go on with it; the path of the finished net.
+
+    A finished net of the same settings and data is taken as it is.
+
+    Raises:
+        FloatingPointError: a loss that is not finite; the last good state is kept.
+    """
+    files = Files.of(run, dataset, recipe.name)
+    fingerprint = _fingerprint(recipe, profile, training, validation)
+    if files.net.exists() and checkpoints.read_about(files.net)["fingerprint"] == fingerprint:
+        return files.net
+    progress = Progress(fingerprint)
+    Training(recipe, profile, files, dataset, training, validation, progress).run()
+    return files.net
+
+
+def _fingerprint(
+    recipe: Recipe, profile: Profile, training: PreparedArray, validation: PreparedArray
+) -> str:
+    """What a finished net depends on. How often it was saved or looked at is not part of it."""
+    content: list[Any] = [recipe.name, recipe.settings, recipe.images_seen]
+    content.append(profile.train.model_dump(exclude={"checkpoint_every", "fast"}))
+    content += [profile.seed, profile.size, profile.fraction]
+    content += [training.manifest["sha256"], validation.manifest["sha256"]]
+    return digest(content)
+
+
+@torch.no_grad()
+def _move_towards(average: nn.Module, net: nn.Module, weight: float) -> None:
+    for mean, new in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(new, weight)
+        else:
+            mean.copy_(new)
+
+
+def _short(line: dict[str, float], best_by: str) -> str:
+    shown = [k for k in line if k.startswith("loss_") or k.endswith(best_by)]
+    return " ".join(f"{name}={line[name]:.4f}" for name in shown)

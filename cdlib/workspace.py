@@ -1,0 +1,81 @@
+"""What every notebook opens first: the profile, the run's folder, and the prepared data sets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from cdlib.checkpoints import read_about
+from cdlib.data.array import PreparedArray, prepare
+from cdlib.methods.context import Context
+from cdlib.runs import Run, resolve, write_json, write_text
+from cdlib.settings import Profile, load_profile
+
+# Splits stay the same under every training seed, so that seeds compare trainings alone.
+SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """One data set's splits; training images may be kept larger (`data.margin`) for the crops."""
+
+    train: PreparedArray
+    validation: PreparedArray
+    test: PreparedArray
+
+
+@dataclass(frozen=True)
+class Workspace:
+    profile: Profile
+    run: Run
+
+    @property
+    def datasets(self) -> tuple[str, str]:
+        """Names of the many-scene set and of the face set, in this order."""
+        scenes, faces = self.profile.datasets
+        return scenes.name, faces.name
+
+    def context(self, dataset: str) -> Context:
+        return Context(self.profile, self.run, self.profile.dataset(dataset).name)
+
+    def arrays(self, dataset: str) -> Arrays:
+        """Prepared once, then opened; see `cdlib.data.array.prepare`."""
+        profile = self.profile
+        spec = profile.dataset(dataset)
+        if spec.root is not None:
+            spec = spec.model_copy(update={"root": resolve(spec.root)})
+        kept = round(profile.size * profile.data.margin)
+        sizes = {"train": kept, "validation": profile.size, "test": profile.size}
+        folder = resolve(profile.data.prepared)
+        return Arrays(
+            **{s: prepare(spec, s, size, folder, SPLIT_SEED) for s, size in sizes.items()}
+        )
+
+    def record_trainings(self, stage: str, nets: list[Path]) -> pd.DataFrame:
+        """What the trainings of a stage took, for `run.json`; a row a net.
+
+        Columns `net, dataset, images_seen, seconds, images_per_s, gmac`.
+        """
+        columns = ["net", "dataset", "images_seen", "seconds", "images_per_s", "gmac"]
+        rows = [{key: about[key] for key in columns} for about in map(read_about, nets)]
+        timings = {f"{row['net']} {row['dataset']}": row for row in rows}
+        write_json(self.run.folder / "timings" / f"{stage}.json", timings)
+        return pd.DataFrame(rows, columns=columns)
+
+
+def open_workspace(
+    profile: str, overrides: dict[str, Any] | None = None, results_dir: Path | str = "results"
+) -> Workspace:
+    """The study of a profile under `results_dir/<profile>`; the resolved profile is kept there.
+
+    Raises:
+        ConfigurationError: see `cdlib.settings.load_profile`.
+        OSError: when the results folder cannot be written.
+    """
+    resolved = load_profile(profile, overrides)
+    run = Run(resolve(results_dir) / resolved.name)
+    content = yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False)
+    write_text(run.profile_file, content)
+    return Workspace(resolved, run)
