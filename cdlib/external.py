@@ -168,10 +168,10 @@ def match_outputs(folder: Path, names: list[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES):
         if path.stem in found:
-            raise ValueError(f"{path} and {found[path.stem].name}: two outputs of one input")
+            raise ValueError(f"{path} and {found[path.stem].name}: two images of one name")
         found[path.stem] = path
     if missing := [name for name in names if name not in found]:
-        raise ValueError(f"{folder}: no output for {_some(missing)}")
+        raise ValueError(f"{folder}: no image named {_some(missing)}")
     if extra := sorted(found.keys() - set(names)):
         print(f"{folder}: not scored, since no input has the name: {_some(extra)}")
     return found
@@ -193,7 +193,7 @@ def read_output(path: Path, size: int) -> Tensor:
         raise ValueError(f"{path}: not an image that can be read") from None
     if (width, height) != (size, size):
         raise ValueError(f"{path}: {width}x{height} pixels, its input has {size}x{size}")
-    return torch.from_numpy(pixels).permute(2, 0, 1) / 255
+    return torch.tensor(pixels).permute(2, 0, 1) / 255
 
 
 def _some(names: list[str], shown: int = 3) -> str:

@@ -49,23 +49,31 @@ def save_figure(figure: Figure, folder: Path, name: str) -> Figure:
 
 
 def image_grid(
-    rows: Sequence[Sequence[Tensor]], titles: Sequence[str], cell: float = 1.2
+    rows: Sequence[Sequence[Tensor]], columns: Sequence[str], title: str = "", cell: float = 1.2
 ) -> Figure:
-    """Images (3,H,W) or (1,H,W) in [0,1], rows x columns, a title over each column (Figs 5, 6)."""
+    """Images (3,H,W) or (1,H,W) in [0,1], rows x columns, each column named (Figs 5, 6).
+
+    `cell` is the width of an image in inches; its height follows from the image's shape.
+    """
+    height, width = rows[0][0].shape[-2:]
+    size = cell * len(columns), cell * len(rows) * height / width
     figure, axes = plt.subplots(
         len(rows),
-        len(titles),
-        figsize=(cell * len(titles), cell * len(rows) + 0.3),
+        len(columns),
+        figsize=size,
         squeeze=False,
-        gridspec_kw={"wspace": 0.04, "hspace": 0.04},
+        gridspec_kw={"wspace": 0.04, "hspace": 0.04, "top": 1, "bottom": 0, "left": 0, "right": 1},
     )
     for line, row in zip(axes, rows, strict=True):
         for axis, image in zip(line, row, strict=True):
             pixels = image.detach().clamp(0, 1).permute(1, 2, 0).squeeze(-1).numpy()
             axis.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axis.axis("off")
-    for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(title, fontsize=8)
+    for axis, name in zip(axes[0], columns, strict=True):
+        axis.set_title(name, fontsize=8)
+    if title:
+        above = 1 + 0.25 / size[1] if any(columns) else 1 + 0.05 / size[1]
+        figure.text(0.5, above, title, ha="center", va="bottom", fontsize=9)
     return figure
 
 

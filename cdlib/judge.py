@@ -194,9 +194,9 @@ def confusion(judge: Judge, array: PreparedArray) -> pd.DataFrame:
     """Counts of images: a row a true class, a column a predicted one."""
     count = len(array.classes)
     pairs = np.bincount(array.labels * count + _predicted(judge, array), minlength=count**2)
-    names = {"index": pd.Index(array.classes, name="true")}
-    names["columns"] = pd.Index(array.classes, name="predicted")
-    return pd.DataFrame(pairs.reshape(count, count), **names)
+    names = pd.Index(array.classes)
+    table = pairs.reshape(count, count)
+    return pd.DataFrame(table, names.rename("true"), names.rename("predicted"))
 
 
 def load_by_position(net: nn.Module, weights: dict[str, Any], source: str) -> None:

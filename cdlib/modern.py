@@ -74,9 +74,10 @@ def score_modern(workspace: Workspace, folder: Path, methods: Iterable[str]) -> 
     The judge is the pre-trained network alone: the sets' images are of no class of ours.
     """
     profile = workspace.profile
-    judges = Judges(None, imagenet_judge(profile))
+    judge = imagenet_judge(profile)
     rows = []
     for name, role in SETS.items():
+        judges = Judges(None, judge)  # anew: the sets' images may have the same names
         examples = read_examples(folder / name, profile.size)
         batch = Batch(examples.truth, examples.mask, torch.zeros(len(examples.names)))
         outputs = {PEER: examples.output}
@@ -97,9 +98,8 @@ def save_modern(workspace: Workspace, scores: pd.DataFrame) -> pd.DataFrame:
     """Write `modern` (csv, md, tex) and `modern_intervals.csv`; returns the table for reading."""
     profile, tables = workspace.profile, workspace.run.tables
     by = ["dataset", "method", "variant", "mask"]
-    metrics = [m for m in MEASURES + SIMILARITIES if scores[m].notna().any()]
     rows = scores.assign(mask="free-form")
-    measured = mean_with_interval(rows, by, metrics, profile.evaluate, profile.seed)
+    measured = mean_with_interval(rows, by, MEASURES + SIMILARITIES, profile.evaluate, profile.seed)
     left_out = scores.groupby("dataset", sort=False)["left_out"].first()
     caption = (
         f"{PEER} and ours on the examples of MI-GAN's authors, few and chosen by them, at "

@@ -120,8 +120,8 @@ class Study:
             self._keep(partial, copy)
         finally:
             partial.unlink(missing_ok=True)
-            if failure is None:
-                log.unlink(missing_ok=True)
+            if log.exists() and (failure is None or not log.stat().st_size):
+                log.unlink()
         if failure is not None:
             raise StageError(self._describe(stage, cell, failure, log))
         self.console.print(f"{stage.name}: done in {clock(display.seconds)}", highlight=False)
@@ -134,7 +134,7 @@ class Study:
 
     def _describe(self, stage: Stage, cell: CellStarted | None, failure: str, log: Path) -> str:
         where = f"cell {cell.number} ({cell.first_line})" if cell else "before its first cell"
-        logged = f" and {log.name}" if log.exists() and log.stat().st_size else ""
+        logged = f" and {log.name}" if log.exists() else ""
         return f"{stage.name}: {where}: {failure}; see {self._copy(stage)}{logged}"
 
     def _write_provenance(self, records: Records) -> None:

@@ -1,0 +1,94 @@
+"""The real notebooks, executed in sequence by papermill on a very small study, twice."""
+
+import json
+
+import nbformat
+import pandas as pd
+import pytest
+from tiny import OVERRIDES
+
+from cdlib.runs import project_root
+from cdlib.study import run_study
+
+NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.ipynb"))
+# Grids of eight images want as many; the rest is as small as in the other tests.
+STUDY = OVERRIDES | {"data.scenes.test": 24, "data.faces.test": 8, "judge.images_seen": 320}
+
+COLUMNS = ["dataset", "method", "variant", "mask", "n", "l1", "l2", "similarity", "similarity5"]
+COLUMNS += ["psnr", "ssim", "similarity_1k", "similarity5_1k"]
+COLUMNS += ["similarity_hole", "similarity_hole_1k"]
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory):
+    """Two results folders of the same study, over the same prepared data."""
+    prepared = tmp_path_factory.mktemp("prepared")
+    folders = []
+    for name in ("first", "second"):
+        results = tmp_path_factory.mktemp(name)
+        run_study("quick", STUDY | {"data.prepared": str(prepared)}, results)
+        folders.append(results / "quick")
+    return folders
+
+
+@pytest.mark.slow
+def test_every_notebook_is_executed_and_leaves_tables_and_figures(studies):
+    first, _ = studies
+    executed = sorted(path.name for path in (first / "notebooks").iterdir())
+    assert executed == [path.name for path in NOTEBOOKS]
+    for name in ("table1", "compressor", "threshold", "decompressors", "judge", "conflict"):
+        for suffix in (".csv", ".md", ".tex"):
+            assert (first / "tables" / f"{name}{suffix}").stat().st_size > 0
+    figures = {path.stem for path in (first / "figures").iterdir()}
+    assert len(figures) > 20
+    for stem in figures:
+        assert (first / "figures" / f"{stem}.png").exists()
+        assert (first / "figures" / f"{stem}.pdf").exists()
+    left = [p for p in first.rglob("*") if p.suffix == ".tmp"]
+    assert left == []
+
+
+@pytest.mark.slow
+def test_table_2_has_the_columns_that_others_read(studies):
+    for dataset in ("synthetic-scenes", "synthetic-faces"):
+        table = pd.read_csv(studies[0] / "tables" / f"table2_{dataset}.csv")
+        assert list(table.columns) == COLUMNS
+        assert set(table["variant"]) == {"raw", "composed"}
+        assert table["similarity"].isna().all() == (dataset == "synthetic-faces")
+        assert table["similarity_1k"].notna().all()
+        ranges = table[["l1", "l2", "similarity_1k", "similarity5_1k"]]
+        assert ranges.min().min() >= 0
+        assert ranges.max().max() <= 1
+        masked = table[table["method"] == "masked"].set_index("variant")["l1"]
+        assert masked["raw"] == pytest.approx(masked["composed"])
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_tables(studies):
+    first, second = ({p.name: p for p in (f / "tables").glob("*.csv")} for f in studies)
+    assert first.keys() == second.keys()
+    for name in first:
+        if "trainings" not in name:
+            assert first[name].read_text() == second[name].read_text(), name
+
+
+@pytest.mark.slow
+def test_run_json_says_what_was_run(studies):
+    run = json.loads((studies[0] / "run.json").read_text())
+    assert run["seed"] == 0
+    assert run["profile"]["size"] == 32
+    assert {"python", "torch"} <= run["versions"].keys()
+    assert str(project_root()) not in json.dumps(run)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_thin_and_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    parameters = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(parameters) == 1
+    assert parameters[0].source.startswith('profile = "quick"')
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert all("def " not in cell.source and "class " not in cell.source for cell in code)
+    assert max(len(cell.source.splitlines()) for cell in code) <= 20
+    assert any(cell.cell_type == "markdown" for cell in notebook.cells)
