@@ -8,6 +8,7 @@ tree of processes itself, and the notebook's process does so where the study was
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -97,7 +98,7 @@ def _execute(job: Job, scratch: str, events: Connection) -> None:
     os.setsid()  # a terminal's Ctrl-C is the study's to handle
     _redirect_output(job.log)
     logging.disable()  # the events say it
-    threading.Thread(target=_end_with_the_study, daemon=True).start()
+    threading.Thread(target=_end_with_the_study, args=(scratch,), daemon=True).start()
     _prepare_environment(scratch)
 
     import papermill  # heavy
@@ -134,11 +135,12 @@ def _redirect_output(log: Path) -> None:
         os.dup2(file.fileno(), 2)
 
 
-def _end_with_the_study() -> None:
+def _end_with_the_study(scratch: str) -> None:
     study = multiprocessing.parent_process()
     assert study is not None
     study.join()
     _kill(psutil.Process().children(recursive=True))
+    shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)
 
 

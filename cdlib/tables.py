@@ -73,7 +73,7 @@ def table2_shown(measured: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
         index=index, columns="metric", values="text", aggfunc="first", sort=False
     )
     wide = wide.reset_index().rename_axis(columns=None).reindex(columns=TABLE2)
-    return wide.fillna("")
+    return wide.astype(object).fillna("")
 
 
 def by_side(scores: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:

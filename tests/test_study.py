@@ -385,7 +385,15 @@ def test_an_ended_study_leaves_no_process_behind(
     )
     write_notebook(checkout / "notebooks", "09_wait", wait)
     command = _study(checkout, "--only", "09", "--results", str(tmp_path))
-    with subprocess.Popen(command, cwd=checkout, stderr=subprocess.PIPE, text=True) as process:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with subprocess.Popen(
+        command,
+        cwd=checkout,
+        env=os.environ | {"TMPDIR": str(scratch)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         _until(lambda: note.exists() and note.read_text().endswith("."), 120)
         process.send_signal(number)
         stderr = process.communicate(timeout=60)[1]
@@ -393,6 +401,7 @@ def test_an_ended_study_leaves_no_process_behind(
     assert "Traceback" not in stderr
     pids = [int(pid) for pid in note.read_text().split()[:2]]
     _until(lambda: not any(_alive(pid) for pid in pids), 30)
+    _until(lambda: os.listdir(scratch) == [], 30)
 
 
 def _alive(pid: int) -> bool:

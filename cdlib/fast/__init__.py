@@ -1,9 +1,15 @@
-"""Faster forms of the primitives, for training on a CPU; the same numbers within rounding."""
+"""Faster forms of the primitives, for training on a CPU: the same numbers within rounding.
+
+Winograd's method for convolutions of stride 1 and 2, any dilation: `toom_cook.py` makes its
+matrices, `tiling.py` says where it pays, `winograd.py` is the method, `modules.py` the layers.
+What was measured, also of ideas that gave nothing, stands in docs/performance.md.
+"""
 
 import torch
 from torch import nn
 
-from cdlib.fast.gated import FastConv2d, FastGatedConv2d
+from cdlib.fast.memory import keep_freed_memory
+from cdlib.fast.modules import FastConv2d, FastGatedConv2d
 from cdlib.layers import GatedConv2d
 
 FAST: dict[type[nn.Module], type[nn.Module]] = {
@@ -15,9 +21,10 @@ FAST: dict[type[nn.Module], type[nn.Module]] = {
 def accelerate(net: nn.Module) -> nn.Module:
     """Swap the class of every module of `net` that has a faster form, in place; returns `net`.
 
-    Parameters, buffers and their names stay as they are; memory becomes channels_last.
+    Parameters, buffers and their names stay as they are. Memory becomes channels_last, and the
+    process keeps what it frees (`keep_freed_memory`). Double backward is not supported.
     """
-    for module in list(net.modules()):
-        if type(module) in FAST and FAST[type(module)].fits(module):
-            module.__class__ = FAST[type(module)]
+    for module in net.modules():
+        module.__class__ = FAST.get(type(module), type(module))
+    keep_freed_memory()
     return net.to(memory_format=torch.channels_last)

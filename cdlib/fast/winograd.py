@@ -1,221 +1,191 @@
-"""Winograd convolution in plain PyTorch: F(4x4, 5x5) and F(4x4, 3x3), forward and backward.
+"""Winograd convolution in plain PyTorch, forward and backward.
 
-Source: Lavin & Gray 2016, *Fast Algorithms for Convolutional Neural Networks*, sec. 4. A tile of
-4x4 outputs costs 64 products a channel pair instead of 400 (5x5), or 36 instead of 144 (3x3).
-
-Stride and dilation reduce to stride 1: of a dilated convolution each phase of the image is an
-image of its own; of a strided one each phase is a set of channels of its own.
+Source: Lavin & Gray 2016, *Fast Algorithms for Convolutional Neural Networks*, sec. 4: with
+tiles d of the input and a kernel g, y = A^T [(G g G^T) . (B^T d B)] A. The product at each
+position of the tile is a matrix product over the channels. The backward pass is the transpose of
+each step; it transforms the input again, which costs less than to keep it.
 """
 
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
-import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from cdlib.fast.tiling import Tiling
 from cdlib.fast.toom_cook import matrices
 
-SIDE = 4  # outputs a tile
-WORKING_SET = 2**20  # floats: larger pieces of a batch fall out of the processor's cache
+WORKING_SET = 2**20  # transformed values at a time: what the processor's caches hold
 
 
 @cache
-def _transforms(taps: int) -> tuple[Tensor, Tensor, Tensor]:
-    """A^T (4, n), G x G (n*n, taps*taps) and B^T (n, n), float32."""
-    a, g, b = matrices(SIDE, taps)
-    single = [torch.from_numpy(m).float() for m in (a, np.kron(g, g), b)]
-    return single[0], single[1], single[2]
+def _transforms(side: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A^T (m, n), G (n, r) and B^T (n, n) in single precision."""
+    a, g, b = (torch.from_numpy(matrix).float() for matrix in matrices(side, taps))
+    return a, g, b
 
 
-@dataclass(frozen=True)
-class Tiling:
-    """How a convolution of an image (B, height, width, C) falls into tiles of 4x4 outputs."""
-
-    height: int
-    width: int
-    kernel: int
-    stride: int
-    dilation: int
-
-    @property
-    def taps(self) -> int:
-        """Side of the kernel of one phase."""
-        return -(-self.kernel // self.stride)
-
-    @property
-    def size(self) -> int:
-        """Side of a transformed tile."""
-        return SIDE + self.taps - 1
-
-    @property
-    def unit(self) -> int:
-        """Pixels between neighbours of one phase."""
-        return self.stride * self.dilation
-
-    @property
-    def padding(self) -> int:
-        return self.dilation * (self.kernel // 2)
-
-    @cached_property
-    def outputs(self) -> tuple[int, int]:
-        return -(-self.height // self.stride), -(-self.width // self.stride)
-
-    @cached_property
-    def tiles(self) -> tuple[int, int]:
-        """Tiles down and across, of one phase of the dilation."""
-        span = SIDE * self.dilation
-        return -(-self.outputs[0] // span), -(-self.outputs[1] // span)
-
-    @cached_property
-    def padded(self) -> tuple[int, int]:
-        down, across = self.tiles
-        reach = self.size - SIDE
-        return self.unit * (SIDE * down + reach), self.unit * (SIDE * across + reach)
-
-    @property
-    def count(self) -> int:
-        """Tiles an image."""
-        return self.tiles[0] * self.tiles[1] * self.dilation**2
-
-    def frame(self, padded: Tensor) -> Tensor:
-        """The image within its padding, a view."""
-        return padded[
-            :, self.padding : self.padding + self.height, self.padding : self.padding + self.width
-        ]
-
-    def input_tiles(self, padded: Tensor) -> Tensor:
-        """(B, Hp, Wp, C) -> overlapping view (n, n, B, d, down, d, across, s, s, C)."""
-        batch, row, column, _ = padded.stride()
-        down, across = self.tiles
-        s, d, unit = self.stride, self.dilation, self.unit
-        return padded.as_strided(
-            (self.size, self.size, len(padded), d, down, d, across, s, s, padded.shape[3]),
-            (
-                *(unit * row, unit * column, batch),
-                *(row, SIDE * unit * row, column, SIDE * unit * column),
-                *(row, column, 1),
-            ),
-            padded.storage_offset(),
-        )
-
-    def output_tiles(self, y: Tensor) -> Tensor:
-        """(B, 4 d down, 4 d across, O) -> view (4, 4, B, d, down, d, across, O)."""
-        down, across = self.tiles
-        d = self.dilation
-        tiles = y.view(len(y), down, SIDE, d, across, SIDE, d, y.shape[3])
-        return tiles.permute(2, 5, 0, 3, 1, 6, 4, 7)
-
-
-def _both_sides(matrix: Tensor, tiles: Tensor) -> Tensor:
-    """matrix x tile x matrix^T for tiles (k, k, ...), matrix (m, k) -> (m, m, N)."""
+def _along(matrix: Tensor, tiles: Tensor, axis: int) -> Tensor:
+    """Multiply axis 0 or 1 of tiles (k, ...) or (j, k, ...) by matrix (m, k)."""
     m, k = matrix.shape
-    half = (matrix @ tiles.reshape(k, -1)).view(m, k, -1)
-    return torch.bmm(matrix.expand(m, m, k), half)
+    if axis == 0:
+        return (matrix @ tiles.reshape(k, -1)).view(m, *tiles.shape[1:])
+    j = len(tiles)
+    product = torch.bmm(matrix.expand(j, m, k), tiles.reshape(j, k, -1))
+    return product.view(j, m, *tiles.shape[2:])
 
 
-def _pieces(batch: int, tiling: Tiling, channels: int) -> list[slice]:
-    step = max(1, WORKING_SET // (tiling.count * tiling.size**2 * channels))
-    return [slice(i, i + step) for i in range(0, batch, step)]
+def _windows(x: Tensor, axis: int, tiling: Tiling) -> Tensor:
+    """View of overlapping tiles along one axis (unit * blocks): (n, ..., tiles, unit, ...)."""
+    blocks = x.unflatten(axis, (-1, tiling.unit))
+    return blocks.unfold(axis, tiling.size, tiling.side).movedim(-1, 0)
 
 
-def _transformed(x: Tensor, tiling: Tiling) -> Tensor:
-    """A piece of the batch (B, H, W, C) -> B^T d B, (n*n, tiles, s*s*C)."""
-    padded = x.new_zeros(len(x), *tiling.padded, x.shape[3])
-    tiling.frame(padded).copy_(x)
-    tiles = _both_sides(_transforms(tiling.taps)[2], tiling.input_tiles(padded))
-    return tiles.view(tiling.size**2, -1, tiling.stride**2 * x.shape[3])
+def _add_windows(tiles: Tensor, target: Tensor, axis: int, tiling: Tiling) -> Tensor:
+    """The transpose of `_windows`, added to `target`."""
+    windows = _windows(target, axis, tiling)
+    # Neighbouring tiles overlap; their first `side` values do not, nor do the rest.
+    for part in slice(tiling.side), slice(tiling.side, None):
+        windows[part] += tiles[part]
+    return target
 
 
-def _kernels(weight: Tensor, tiling: Tiling) -> Tensor:
-    """(O, C, k, k) -> G g G^T, (n*n, s*s*C, O)."""
-    s, taps = tiling.stride, tiling.taps
-    missing = s * taps - tiling.kernel
-    weight = torch.nn.functional.pad(weight, (0, missing, 0, missing))
-    out, inputs = weight.shape[:2]
-    phases = weight.view(out, inputs, taps, s, taps, s).permute(2, 4, 3, 5, 1, 0)
-    kernels = _transforms(taps)[1] @ phases.reshape(taps**2, -1)
-    return kernels.view(tiling.size**2, s * s * inputs, out)
+def _phases_last(tiles: Tensor, tiling: Tiling) -> Tensor:
+    """(n, n, B, down, unit, across, unit, C): a stride's phases move beside the channels."""
+    return tiles if tiling.of.stride == 1 else tiles.transpose(4, 5)
 
 
-def _kernels_back(gradient: Tensor, tiling: Tiling, shape: torch.Size) -> Tensor:
-    """The transpose of `_kernels`."""
-    s, taps = tiling.stride, tiling.taps
-    out, inputs = shape[:2]
-    phases = _transforms(taps)[1].T @ gradient.reshape(tiling.size**2, -1)
-    phases = phases.view(taps, taps, s, s, inputs, out).permute(5, 4, 0, 2, 1, 3)
-    weight = phases.reshape(out, inputs, taps * s, taps * s)
-    return weight[..., : tiling.kernel, : tiling.kernel]
+def _transform_input(x: Tensor, tiling: Tiling) -> Tensor:
+    """B^T d B of x (B, H, W, C) -> (n * n, tiles, channels)."""
+    matrix = _transforms(tiling.side, tiling.taps)[2]
+    top = tiling.of.padding
+    bottom, right = (p - top - s for p, s in zip(tiling.inputs, x.shape[1:3], strict=True))
+    padded = F.pad(x, (0, 0, top, right, top, bottom))
+    across = _along(matrix, _windows(padded, 2, tiling), 0)  # (n, B, H, across, unit, C)
+    both = _windows(across, 2, tiling)  # (n, n, B, down, unit, across, unit, C)
+    both = _along(matrix, _phases_last(both, tiling), 0)
+    return both.view(tiling.size**2, -1, tiling.of.stride**2 * x.shape[3])
+
+
+def _transform_input_back(tiles: Tensor, tiling: Tiling, batch: int) -> Tensor:
+    """The transpose of `_transform_input`."""
+    matrix = _transforms(tiling.side, tiling.taps)[2].T
+    n, unit = tiling.size, tiling.unit
+    (down, across), (height, width) = tiling.tiles, tiling.inputs
+    grid = (down, unit, across) if tiling.of.stride == 1 else (down, across, unit)
+    tiles = tiles.view(n, n, batch, *grid, unit, -1)
+    tiles = _phases_last(_along(matrix, tiles, 0), tiling)
+    columns = tiles.new_zeros(n, batch, height, across, unit, tiles.shape[-1])
+    columns = _along(matrix, _add_windows(tiles, columns, 2, tiling), 0)
+    padded = tiles.new_zeros(batch, height, width, tiles.shape[-1])
+    _add_windows(columns, padded, 2, tiling)
+    top = tiling.of.padding
+    return padded[:, top : top + tiling.of.height, top : top + tiling.of.width]
+
+
+def _transform_kernel(weight: Tensor, tiling: Tiling) -> Tensor:
+    """G g G^T of weight (O, C, k, k) -> (n * n, channels, O)."""
+    s, r = tiling.of.stride, tiling.taps
+    missing = s * r - tiling.of.kernel
+    phases = F.pad(weight, (0, missing, 0, missing)).unflatten(3, (r, s)).unflatten(2, (r, s))
+    phases = phases.permute(2, 4, 3, 5, 1, 0)  # (r, r, s, s, C, O)
+    g = _transforms(tiling.side, r)[1]
+    return _along(g, _along(g, phases, 0), 1).view(tiling.size**2, -1, len(weight))
+
+
+def _transform_kernel_back(kernel: Tensor, tiling: Tiling) -> Tensor:
+    """The transpose of `_transform_kernel`."""
+    s, r, n = tiling.of.stride, tiling.taps, tiling.size
+    g = _transforms(tiling.side, r)[1].T
+    phases = _along(g, _along(g, kernel.view(n, n, s, s, -1, kernel.shape[2]), 1), 0)
+    weight = phases.permute(5, 4, 0, 2, 1, 3).flatten(4, 5).flatten(2, 3)
+    return weight[..., : tiling.of.kernel, : tiling.of.kernel]
+
+
+def _output_tiles(y: Tensor, tiling: Tiling) -> Tensor:
+    """(B, m * down * d, m * across * d, O) -> view (m, m, B, down, d, across, d, O)."""
+    (down, across), m, d = tiling.tiles, tiling.side, tiling.of.dilation
+    tiles = y.view(len(y), down, m, d, across, m, d, y.shape[3])
+    return tiles.permute(2, 5, 0, 1, 3, 4, 6, 7)
+
+
+def _pieces(batch: int, tiling: Tiling) -> list[slice]:
+    channels = tiling.of.inputs * tiling.of.stride**2 + tiling.of.outputs
+    count = -(-batch * tiling.values * channels // WORKING_SET)
+    step = -(-batch // min(batch, count))
+    return [slice(i, min(i + step, batch)) for i in range(0, batch, step)]
 
 
 class Winograd(torch.autograd.Function):
-    """Convolution of x (B, H, W, C) with weight (O, C, k, k) and bias (O,) -> (B, H', W', O)."""
+    """Convolutions of one input: x (B, H, W, C), tiling, weights, biases -> (B, H', W', O) each."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, tiling: Tiling) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.tiling = tiling
-        out = len(weight)
-        down, across = tiling.tiles
-        kernels = _kernels(weight, tiling)
-        to_outputs = _transforms(tiling.taps)[0]
-        span = SIDE * tiling.dilation
-        y = x.new_empty(len(x), span * down, span * across, out)
-        for piece in _pieces(len(x), tiling, sum(kernels.shape[1:])):
-            products = torch.bmm(_transformed(x[piece], tiling), kernels)
-            if bias is not None:
-                # The position of the points (1, 1) enters every output of a tile with factor 1.
-                products[tiling.size + 1] += bias
-            target = tiling.output_tiles(y[piece])
+    def forward(ctx, x: Tensor, tiling: Tiling, *parameters: Tensor | None) -> tuple[Tensor, ...]:
+        half = len(parameters) // 2
+        weights, biases = parameters[:half], parameters[half:]
+        kernel = _transform_kernel(torch.cat(weights), tiling)
+        ctx.save_for_backward(x, kernel)
+        ctx.tiling, ctx.widths = tiling, [len(weight) for weight in weights]
+        matrix = _transforms(tiling.side, tiling.taps)[0]
+        ys = [x.new_empty(len(x), *tiling.outputs, width) for width in ctx.widths]
+        for piece in _pieces(len(x), tiling):
+            products = torch.bmm(_transform_input(x[piece], tiling), kernel)
             products = products.view(tiling.size, tiling.size, -1)
-            target.copy_(_both_sides(to_outputs, products).view(target.shape))
-        height, width = tiling.outputs
-        return y[:, :height, :width].contiguous()
+            targets = [_output_tiles(y[piece], tiling) for y in ys]
+            tiles = _along(matrix, _along(matrix, products, 0), 1)
+            tiles = tiles.view(*targets[0].shape[:-1], -1).split(ctx.widths, dim=-1)
+            for target, own, bias in zip(targets, tiles, biases, strict=True):
+                if bias is None:
+                    target.copy_(own)
+                else:
+                    torch.add(own, bias, out=target)
+        height, width = tiling.of.size
+        return tuple(y[:, :height, :width].contiguous() for y in ys)
 
     @staticmethod
-    def backward(ctx, dy: Tensor):
-        x, weight = ctx.saved_tensors
-        tiling: Tiling = ctx.tiling
-        need_x, need_weight, need_bias, _ = ctx.needs_input_grad
-        to_outputs, _, to_inputs = _transforms(tiling.taps)
-        down, across = tiling.tiles
-        span = SIDE * tiling.dilation
-        height, width = tiling.outputs
-        dy = torch.nn.functional.pad(
-            dy, (0, 0, 0, span * across - width, 0, span * down - height)
-        ).contiguous()
-        kernels = _kernels(weight, tiling)
-        dx = torch.empty_like(x) if need_x else None
-        dkernels = torch.zeros_like(kernels) if need_weight else None
-        for piece in _pieces(len(x), tiling, sum(kernels.shape[1:])):
-            dproducts = _both_sides(to_outputs.T, tiling.output_tiles(dy[piece]))
-            dproducts = dproducts.view(tiling.size**2, -1, len(weight))
-            if need_weight:
-                dkernels.baddbmm_(_transformed(x[piece], tiling).transpose(1, 2), dproducts)
-            if need_x:
-                dtiles = torch.bmm(dproducts, kernels.transpose(1, 2))
-                dtiles = _both_sides(to_inputs.T, dtiles.view(tiling.size, tiling.size, -1))
-                padded = x.new_zeros(len(x[piece]), *tiling.padded, x.shape[3])
-                target = tiling.input_tiles(padded)
-                dtiles = dtiles.view(target.shape)
-                # Tiles overlap, quarters of tiles do not.
-                for i in range(0, tiling.size, SIDE):
-                    for j in range(0, tiling.size, SIDE):
-                        quarter = slice(i, i + SIDE), slice(j, j + SIDE)
-                        target[quarter].add_(dtiles[quarter])
-                dx[piece] = tiling.frame(padded)
-        dweight = _kernels_back(dkernels, tiling, weight.shape) if need_weight else None
-        return dx, dweight, dy.sum((0, 1, 2)) if need_bias else None, None
+    @once_differentiable
+    def backward(ctx, *dys: Tensor) -> tuple[Tensor | None, ...]:
+        x, kernel = ctx.saved_tensors
+        tiling, widths = ctx.tiling, ctx.widths
+        needs_x, _, *needs = ctx.needs_input_grad
+        needs_weight = any(needs[: len(widths)])
+        dbiases = [
+            dy.sum((0, 1, 2)) if need else None
+            for dy, need in zip(dys, needs[len(widths) :], strict=True)
+        ]
+        bottom, right = (t - s for t, s in zip(tiling.outputs, tiling.of.size, strict=True))
+        if bottom or right:
+            dys = tuple(F.pad(dy, (0, 0, 0, right, 0, bottom)) for dy in dys)
+        dys = tuple(dy.contiguous() for dy in dys)
+        matrix = _transforms(tiling.side, tiling.taps)[0].T
+        dx = x.new_empty(x.shape) if needs_x else None
+        dkernel = torch.zeros_like(kernel) if needs_weight else None
+        for piece in _pieces(len(x), tiling):
+            dy = [_output_tiles(dy[piece], tiling) for dy in dys]
+            tiles = x.new_empty(*dy[0].shape[:-1], sum(widths))
+            for own, part in zip(tiles.split(widths, dim=-1), dy, strict=True):
+                own.copy_(part)
+            dproducts = _along(matrix, _along(matrix, tiles, 0), 1)
+            dproducts = dproducts.view(tiling.size**2, -1, sum(widths))
+            if needs_weight:
+                inputs = _transform_input(x[piece], tiling)
+                dkernel.baddbmm_(inputs.transpose(1, 2), dproducts)
+            if needs_x:
+                dtiles = torch.bmm(dproducts, kernel.transpose(1, 2))
+                dx[piece] = _transform_input_back(dtiles, tiling, len(dx[piece]))
+        dweights = [None] * len(widths)
+        if needs_weight:
+            dweights = _transform_kernel_back(dkernel, tiling).split(widths)
+        return dx, None, *dweights, *dbiases
 
 
-def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1, dilation: int = 1
-) -> Tensor:
-    """`F.conv2d` of x (B, C, H, W) with "same" padding, dilation * (k // 2), by Winograd.
+def convolve(x: Tensor, tiling: Tiling, *convolutions: nn.Conv2d) -> list[Tensor]:
+    """`convolutions`, alike but for their weights, of x (B, C, H, W): a list of (B, O, H', W').
 
-    Kernels of 3x3 and 5x5; stride 1 or 2, dilation any, not both above 1. The result lies in
-    channels_last memory.
+    The results lie in channels_last memory.
     """
-    tiling = Tiling(x.shape[2], x.shape[3], weight.shape[2], stride, dilation)
-    y = Winograd.apply(x.permute(0, 2, 3, 1), weight, bias, tiling)
-    return y.permute(0, 3, 1, 2)
+    weights = [convolution.weight for convolution in convolutions]
+    biases = [convolution.bias for convolution in convolutions]
+    ys = Winograd.apply(x.permute(0, 2, 3, 1), tiling, *weights, *biases)
+    return [y.permute(0, 3, 1, 2) for y in ys]
