@@ -26,6 +26,7 @@ def save_net(path: Path, weights: dict[str, Tensor], about: dict[str, Any]) -> N
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"about": json.dumps(about, sort_keys=True)})
+        temporary.chmod(0o644)  # safetensors writes for the owner's eyes only
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -153,5 +153,27 @@ def _resolved(profile: str, override: list[str]) -> "Profile":
     return load_profile(profile, dict(parse_override(text) for text in override))
 
 
+@app.command()
+def verify(
+    profile: ProfileOption = "cpu",
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of results.  [default: the checkout's results/]")
+    ] = None,
+) -> None:
+    """Make a study's tables anew from its nets, and hold them against the ones that are there."""
+    from cdlib.runs import resolve
+    from cdlib.verify import verify as find
+
+    signal.signal(signal.SIGTERM, _terminate)
+    findings = find(results or resolve("results"), profile)
+    for finding in findings:
+        state = "off" if finding.checked else "not checked"
+        print(f"{state}: {finding.table}: {finding.where}: {finding.reason}")
+    off = sum(finding.checked for finding in findings)
+    print(f"{off} numbers off, {len(findings) - off} tables not checked")
+    if off:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     app(prog_name="cdlib")

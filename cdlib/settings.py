@@ -73,6 +73,7 @@ class TrainSettings(Settings):
     validate_every: Count = 2000  # images
     checkpoint_every: Count = 2000  # images
     fast: bool = True  # the CPU's faster forms (cdlib.fast)
+    allowed: bool = True  # false: take finished nets, and stop where one is missing
 
     @model_validator(mode="after")
     def _budget(self) -> "TrainSettings":

@@ -338,12 +338,17 @@ def train(
     A finished net of the same settings and data is taken as it is.
 
     Raises:
+        CheckpointError: there is none, and the profile does not allow training.
         FloatingPointError: a loss that is not finite; the last good state is kept.
     """
     files = Files.of(run, dataset, recipe.name)
     fingerprint = _fingerprint(recipe, profile, training, validation)
     if files.net.exists() and checkpoints.read_about(files.net)["fingerprint"] == fingerprint:
         return files.net
+    if not profile.train.allowed:
+        raise checkpoints.CheckpointError(
+            f"{files.net} is missing or of other settings or data, and train.allowed is false"
+        )
     progress = Progress(fingerprint)
     Training(recipe, profile, files, dataset, training, validation, progress).run()
     return files.net
@@ -354,7 +359,7 @@ def _fingerprint(
 ) -> str:
     """What a finished net depends on. How often it was saved or looked at is not part of it."""
     content: list[Any] = [recipe.name, recipe.settings, recipe.images_seen]
-    content.append(profile.train.model_dump(exclude={"checkpoint_every", "fast"}))
+    content.append(profile.train.model_dump(exclude={"checkpoint_every", "fast", "allowed"}))
     content += [profile.seed, profile.size, profile.fraction]
     content += [training.manifest["sha256"], validation.manifest["sha256"]]
     return digest(content)

@@ -9,6 +9,7 @@ import yaml
 
 from cdlib.checkpoints import read_about
 from cdlib.data.array import PreparedArray, prepare
+from cdlib.fast.memory import keep_freed_memory
 from cdlib.methods.context import Context
 from cdlib.runs import Run, resolve, write_json, write_text
 from cdlib.settings import Profile, load_profile
@@ -74,6 +75,7 @@ def open_workspace(
         ConfigurationError: see `cdlib.settings.load_profile`.
         OSError: when the results folder cannot be written.
     """
+    keep_freed_memory()
     resolved = load_profile(profile, overrides)
     run = Run(resolve(results_dir) / resolved.name)
     content = yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False)

@@ -178,3 +178,12 @@ def test_the_gmac_budget_sets_the_number_of_steps(tmp_path):
     workspace = tiny_workspace(tmp_path, train__budget="gmac", train__gmac=0.5)
     about = checkpoints.read_about(run_training(workspace))
     assert about["gmac"] == pytest.approx(0.5, rel=0.2)
+
+
+def test_without_leave_to_train_only_finished_nets_are_taken(trained, tmp_path):
+    workspace, path = trained
+    closed = workspace.profile.train.model_copy(update={"allowed": False})
+    profile = workspace.profile.model_copy(update={"train": closed})
+    assert run_training(type(workspace)(profile, workspace.run)) == path
+    with pytest.raises(checkpoints.CheckpointError, match=r"train\.allowed is false"):
+        run_training(tiny_workspace(tmp_path, train__allowed=False))
