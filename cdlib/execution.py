@@ -149,7 +149,8 @@ def _prepare_environment(scratch: str) -> None:
     kernels = os.path.join(sys.prefix, "share", "jupyter")
     others = os.environ.get("JUPYTER_PATH")
     os.environ["JUPYTER_PATH"] = f"{kernels}{os.pathsep}{others}" if others else kernels
-    os.environ["JUPYTER_RUNTIME_DIR"] = os.environ["IPYTHONDIR"] = scratch
+    for place in ("JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "TMPDIR"):
+        os.environ[place] = scratch  # what a killed kernel leaves goes with this folder
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a warning at every start, to the log
 
 

@@ -8,63 +8,31 @@ through.
 import copy
 import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
 from torchvision.utils import save_image
 from tqdm import tqdm
 
 from cdlib import checkpoints
+from cdlib.averaging import follow
+from cdlib.budget import gmac_per_image, phase_ends
 from cdlib.data.array import PreparedArray
-from cdlib.data.batches import Batch, TrainingBatches, validation_batches
+from cdlib.data.batches import TrainingBatches, validation_batches
 from cdlib.fast import accelerate
+from cdlib.progress import Files, Progress, fingerprint_of
 from cdlib.recipes import Phase, Recipe
-from cdlib.runs import Run, atomic_path, digest
+from cdlib.runs import Run, atomic_path
 from cdlib.settings import Profile
 
 LOG_EVERY = 50  # steps
 SAMPLES_AT = (1 / 32, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the training at which a grid is drawn
 PREVIEW_IMAGES = 8
 VALIDATION_BATCH = 50
-
-
-@dataclass
-class Progress:
-    """Where a training stands: all of its state that is not a tensor of a net or an optimiser."""
-
-    fingerprint: str
-    step: int = 0
-    gmac: float = 0.0
-    seconds: float = 0.0
-    log_bytes: int = 0
-    best: float = math.inf
-    best_step: int = 0
-
-
-@dataclass
-class Files:
-    """Where one training writes."""
-
-    net: Path
-    state: Path
-    log: Path
-    samples: Path
-
-    @classmethod
-    def of(cls, run: Run, dataset: str, name: str) -> "Files":
-        return cls(
-            net=run.checkpoints(dataset) / f"{name}.safetensors",
-            state=run.checkpoints(dataset) / f"{name}.resume.pt",
-            log=run.logs(dataset) / f"{name}.jsonl",
-            samples=run.folder / "samples" / dataset,
-        )
 
 
 @dataclass
@@ -89,8 +57,11 @@ class Training:
         with torch.random.fork_rng():
             torch.manual_seed(profile.seed)
             self.raw = recipe.build()
-        self.gmac = {phase.name: self._gmac_per_image(phase) for phase in recipe.phases}
-        self.ends = self._phase_ends()
+        probe = next(validation_batches(self.validation, profile, 2))
+        self.gmac = {
+            phase.name: gmac_per_image(recipe, phase, self.raw, probe) for phase in recipe.phases
+        }
+        self.ends = phase_ends(recipe, profile.train, self.gmac)
         for net in self.raw.values():
             net.to(memory_format=torch.channels_last)
             if profile.train.fast and self.fabric.device.type == "cpu":
@@ -166,10 +137,7 @@ class Training:
             self.optimisers[name].step()
         self.progress.step += 1
         self.progress.gmac += self.gmac[phase.name] * self.profile.train.batch_size
-        # The average follows closely at first, when the weights still travel far.
-        decay = min(self.profile.train.ema, self.progress.step / (self.progress.step + 9))
-        for name, average in self.average.items():
-            _move_towards(average, self.raw[name], 1 - decay)
+        follow(self.average, self.raw, self.profile.train.ema, self.progress.step)
         return {f"loss_{name}": loss.detach() for name, loss in losses.items()} | measured
 
     def _phase(self) -> Phase:
@@ -276,9 +244,7 @@ class Training:
             for name, optimiser in self.optimisers.items():
                 optimiser.load_state_dict(state["optimisers"][name])
         if self.fabric.global_rank == 0:
-            self.files.log.parent.mkdir(parents=True, exist_ok=True)
-            self.files.log.touch()
-            os.truncate(self.files.log, min(self.progress.log_bytes, self.files.log.stat().st_size))
+            self.files.rewind_log(self.progress.log_bytes)
 
     def _finish(self) -> None:
         if self.fabric.global_rank > 0:
@@ -298,32 +264,6 @@ class Training:
         }
         checkpoints.save_net(self.files.net, self.best_weights, about)
 
-    def _phase_ends(self) -> list[int]:
-        """The step at which each phase ends; the last is the end of the training."""
-        budget = self.profile.train
-        images = self.recipe.images_seen or budget.images_seen
-        if budget.budget == "gmac":
-            images = budget.gmac / sum(p.share * self.gmac[p.name] for p in self.recipe.phases)
-        steps = math.ceil(images / budget.batch_size)
-        shares = [phase.share for phase in self.recipe.phases]
-        return [round(steps * sum(shares[: i + 1]) / sum(shares)) for i in range(len(shares))]
-
-    def _gmac_per_image(self, phase: Phase) -> float:
-        """Multiply-accumulates (1e9) of one training image, all passes, as plain convolutions."""
-        nets = copy.deepcopy(self.raw)
-        if phase.prepare:
-            phase.prepare(nets)
-        batch = next(validation_batches(self.training, self.profile, 2))
-        image = nn.functional.interpolate(batch.image, self.profile.size)
-        with FlopCounterMode(display=False) as counter:
-            losses, _ = phase.step(nets, Batch(image, batch.mask, batch.label))
-            for name, loss in losses.items():
-                owned = [
-                    p for net in self.recipe.optimisers[name].nets for p in nets[net].parameters()
-                ]
-                loss.backward(inputs=[p for p in owned if p.requires_grad], retain_graph=True)
-        return counter.get_total_flops() / 2 / len(image) / 1e9
-
 
 def train(
     recipe: Recipe,
@@ -342,7 +282,7 @@ def train(
         FloatingPointError: a loss that is not finite; the last good state is kept.
     """
     files = Files.of(run, dataset, recipe.name)
-    fingerprint = _fingerprint(recipe, profile, training, validation)
+    fingerprint = fingerprint_of(recipe, profile, training, validation)
     if files.net.exists() and checkpoints.read_about(files.net)["fingerprint"] == fingerprint:
         return files.net
     if not profile.train.allowed:
@@ -352,26 +292,6 @@ def train(
     progress = Progress(fingerprint)
     Training(recipe, profile, files, dataset, training, validation, progress).run()
     return files.net
-
-
-def _fingerprint(
-    recipe: Recipe, profile: Profile, training: PreparedArray, validation: PreparedArray
-) -> str:
-    """What a finished net depends on. How often it was saved or looked at is not part of it."""
-    content: list[Any] = [recipe.name, recipe.settings, recipe.images_seen]
-    content.append(profile.train.model_dump(exclude={"checkpoint_every", "fast", "allowed"}))
-    content += [profile.seed, profile.size, profile.fraction]
-    content += [training.manifest["sha256"], validation.manifest["sha256"]]
-    return digest(content)
-
-
-@torch.no_grad()
-def _move_towards(average: nn.Module, net: nn.Module, weight: float) -> None:
-    for mean, new in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(new, weight)
-        else:
-            mean.copy_(new)
 
 
 def _short(line: dict[str, float], best_by: str) -> str:

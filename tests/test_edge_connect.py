@@ -1,14 +1,18 @@
 """EdgeConnect: its edges, its nets, its three phases, and what it may see."""
 
+from dataclasses import replace
+from itertools import count
+
 import pytest
 import torch
 import torch.nn.functional as F
 from tiny import tiny_workspace
 from torchvision.transforms.functional import gaussian_blur, rgb_to_grayscale
 
+from cdlib.checkpoints import read_about
 from cdlib.data.batches import Batch
 from cdlib.masks import draw_masks, edge_mask
-from cdlib.methods import edge_connect
+from cdlib.methods import edge_connect, peers
 from cdlib.methods.edge_connect import canny, predict_edges
 from cdlib.nets.edge_connect import EdgeGenerator, InpaintingGenerator, PatchCritic
 from cdlib.settings import SIDES
@@ -33,16 +37,21 @@ def batch_of(count=4, size=32):
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
     changes = {"peers__edge_connect__width": WIDTH, "train__images_seen": 24}
+    changes |= {"train__validate_every": 4}
     return tiny_workspace(tmp_path_factory.mktemp("edge_connect"), **changes)
 
 
 @pytest.fixture(scope="module")
 def trained(workspace):
-    """Two steps of each phase, through the loop."""
-    data = workspace.arrays("scenes")
-    recipe = edge_connect.recipe(workspace.profile)
+    """Two steps of each phase, through the loop, by a measure that gets worse and worse."""
+    data, calls = workspace.arrays("scenes"), count()
+
+    def worse(_, batch):
+        return {peers.BEST_BY: torch.full((len(batch.image),), float(next(calls)))}
+
     context = workspace.context("scenes")
     profile, run = workspace.profile, workspace.run
+    recipe = replace(edge_connect.recipe(profile), validate=worse)
     train(recipe, profile, run, context.dataset, data.train, data.validation)
     return context
 
@@ -227,6 +236,12 @@ def test_the_oracle_reads_the_true_edges_of_the_hole_and_nothing_else(trained):
     reach = F.max_pool2d(1 - batch.mask, 25, 1, 12)
     changed = torch.where(reach > 0, batch.image, other)
     assert torch.equal(output, oracle(batch.masked, batch.mask, changed))
+
+
+def test_the_kept_weights_are_of_the_last_phase(trained):
+    """Before it the inpainting model has not learnt to live with predicted edges."""
+    path = trained.run.checkpoints(trained.dataset) / f"{edge_connect.NAME}.safetensors"
+    assert read_about(path)["best_step"] == 5
 
 
 def test_validation_and_preview(recipe):

@@ -14,8 +14,9 @@ from tiny import OVERRIDES, tiny_workspace
 
 from cdlib import checkpoints
 from cdlib.methods import compressor
+from cdlib.progress import Files
 from cdlib.recipes import Phase
-from cdlib.train import Files, train
+from cdlib.train import train
 
 PROGRAM = """
 import json, sys

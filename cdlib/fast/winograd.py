@@ -3,7 +3,7 @@
 Source: Lavin & Gray 2016, *Fast Algorithms for Convolutional Neural Networks*, sec. 4: with
 tiles d of the input and a kernel g, y = A^T [(G g G^T) . (B^T d B)] A. The product at each
 position of the tile is a matrix product over the channels. The backward pass is the transpose of
-each step; it transforms the input again, which costs less than to keep it.
+each step and uses the transformed input again.
 """
 
 from functools import cache
@@ -125,13 +125,15 @@ class Winograd(torch.autograd.Function):
         half = len(parameters) // 2
         weights, biases = parameters[:half], parameters[half:]
         kernel = _transform_kernel(torch.cat(weights), tiling)
-        ctx.save_for_backward(x, kernel)
         ctx.tiling, ctx.widths = tiling, [len(weight) for weight in weights]
         matrix = _transforms(tiling.side, tiling.taps)[0]
+        kept, needs_weight = [], any(ctx.needs_input_grad[2 : 2 + half])  # transformed inputs
         ys = [x.new_empty(len(x), *tiling.outputs, width) for width in ctx.widths]
         for piece in _pieces(len(x), tiling):
-            products = torch.bmm(_transform_input(x[piece], tiling), kernel)
-            products = products.view(tiling.size, tiling.size, -1)
+            inputs = _transform_input(x[piece], tiling)
+            if needs_weight:
+                kept.append(inputs)
+            products = torch.bmm(inputs, kernel).view(tiling.size, tiling.size, -1)
             targets = [_output_tiles(y[piece], tiling) for y in ys]
             tiles = _along(matrix, _along(matrix, products, 0), 1)
             tiles = tiles.view(*targets[0].shape[:-1], -1).split(ctx.widths, dim=-1)
@@ -140,13 +142,14 @@ class Winograd(torch.autograd.Function):
                     target.copy_(own)
                 else:
                     torch.add(own, bias, out=target)
+        ctx.save_for_backward(kernel, *kept)
         height, width = tiling.of.size
         return tuple(y[:, :height, :width].contiguous() for y in ys)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *dys: Tensor) -> tuple[Tensor | None, ...]:
-        x, kernel = ctx.saved_tensors
+        kernel, *kept = ctx.saved_tensors
         tiling, widths = ctx.tiling, ctx.widths
         needs_x, _, *needs = ctx.needs_input_grad
         needs_weight = any(needs[: len(widths)])
@@ -159,18 +162,18 @@ class Winograd(torch.autograd.Function):
             dys = tuple(F.pad(dy, (0, 0, 0, right, 0, bottom)) for dy in dys)
         dys = tuple(dy.contiguous() for dy in dys)
         matrix = _transforms(tiling.side, tiling.taps)[0].T
-        dx = x.new_empty(x.shape) if needs_x else None
+        of, batch = tiling.of, len(dys[0])
+        dx = kernel.new_empty(batch, of.height, of.width, of.inputs) if needs_x else None
         dkernel = torch.zeros_like(kernel) if needs_weight else None
-        for piece in _pieces(len(x), tiling):
+        for index, piece in enumerate(_pieces(batch, tiling)):
             dy = [_output_tiles(dy[piece], tiling) for dy in dys]
-            tiles = x.new_empty(*dy[0].shape[:-1], sum(widths))
+            tiles = kernel.new_empty(*dy[0].shape[:-1], sum(widths))
             for own, part in zip(tiles.split(widths, dim=-1), dy, strict=True):
                 own.copy_(part)
             dproducts = _along(matrix, _along(matrix, tiles, 0), 1)
             dproducts = dproducts.view(tiling.size**2, -1, sum(widths))
             if needs_weight:
-                inputs = _transform_input(x[piece], tiling)
-                dkernel.baddbmm_(inputs.transpose(1, 2), dproducts)
+                dkernel.baddbmm_(kept[index].transpose(1, 2), dproducts)
             if needs_x:
                 dtiles = torch.bmm(dproducts, kernel.transpose(1, 2))
                 dx[piece] = _transform_input_back(dtiles, tiling, len(dx[piece]))

@@ -1,0 +1,61 @@
+"""Where a training writes, where it stands, and what its finished net depends on."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cdlib.data.array import PreparedArray
+from cdlib.recipes import Recipe
+from cdlib.runs import Run, digest
+from cdlib.settings import Profile
+
+
+@dataclass
+class Progress:
+    """Where a training stands: all of its state that is not a tensor of a net or an optimiser."""
+
+    fingerprint: str
+    step: int = 0
+    gmac: float = 0.0
+    seconds: float = 0.0
+    log_bytes: int = 0
+    best: float = math.inf
+    best_step: int = 0
+
+
+@dataclass
+class Files:
+    """Where one training writes."""
+
+    net: Path
+    state: Path
+    log: Path
+    samples: Path
+
+    @classmethod
+    def of(cls, run: Run, dataset: str, name: str) -> "Files":
+        return cls(
+            net=run.checkpoints(dataset) / f"{name}.safetensors",
+            state=run.checkpoints(dataset) / f"{name}.resume.pt",
+            log=run.logs(dataset) / f"{name}.jsonl",
+            samples=run.folder / "samples" / dataset,
+        )
+
+    def rewind_log(self, to: int) -> None:
+        """Cut the log back to its first `to` bytes, so that no step is told twice."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.touch()
+        os.truncate(self.log, min(to, self.log.stat().st_size))
+
+
+def fingerprint_of(
+    recipe: Recipe, profile: Profile, training: PreparedArray, validation: PreparedArray
+) -> str:
+    """What a finished net depends on. How often it was saved or looked at is not part of it."""
+    content: list[Any] = [recipe.name, recipe.settings, recipe.images_seen]
+    content.append(profile.train.model_dump(exclude={"checkpoint_every", "fast", "allowed"}))
+    content += [profile.seed, profile.size, profile.fraction]
+    content += [training.manifest["sha256"], validation.manifest["sha256"]]
+    return digest(content)
