@@ -114,6 +114,48 @@ def profiles() -> None:
         print(f"{name:8}{text.splitlines()[0].lstrip('# ')}")
 
 
+@app.command("export-inputs")
+def export_inputs(
+    folder: Annotated[Path, typer.Argument(help="New folder for images/, masks/, manifest.json.")],
+    dataset: Annotated[str, typer.Option(help="By its name or role: scenes or faces.")] = "scenes",
+    n: Annotated[int, typer.Option("--n", help="How many test images.")] = 500,
+    profile: ProfileOption = "quick",
+    override: SetOption = [],  # noqa: B006
+) -> None:
+    """Write masked test images for a method that runs elsewhere."""
+    resolved = _resolved(profile, override)
+    from cdlib import external
+    from cdlib.runs import Run, resolve
+    from cdlib.workspace import Workspace
+
+    workspace = Workspace(resolved, Run(resolve("results") / resolved.name))
+    test = workspace.arrays(dataset).test
+    external.export_inputs(workspace.context(dataset), test, n, folder)
+    print(f"{folder}: {n} images and masks (white is valid); keep the file names of the outputs")
+
+
+@app.command()
+def evaluate(
+    outputs: Annotated[Path, typer.Option(help="Folder of images, named as their inputs.")],
+    name: Annotated[str, typer.Option(help="The method's name in the tables, e.g. LaMa.")],
+    inputs: Annotated[
+        Path | None,
+        typer.Option(help="What export-inputs wrote.  [default: the folder around --outputs]"),
+    ] = None,
+    profile: ProfileOption = "quick",
+    override: SetOption = [],  # noqa: B006
+) -> None:
+    """Score the outputs of a method that ran elsewhere."""
+    resolved = _resolved(profile, override)
+    from cdlib import external
+    from cdlib.runs import Run, resolve
+    from cdlib.workspace import Workspace
+
+    workspace = Workspace(resolved, Run(resolve("results") / resolved.name))
+    table = external.evaluate(workspace, outputs, name, inputs or outputs.absolute().parent)
+    print(table.to_markdown(index=False))
+
+
 @data.command()
 def prepare(profile: ProfileOption = "quick", override: SetOption = []) -> None:  # noqa: B006
     """Decode a profile's images into arrays that training reads; done ones are left as they are."""

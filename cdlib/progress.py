@@ -59,3 +59,12 @@ def fingerprint_of(
     content += [profile.seed, profile.size, profile.fraction]
     content += [training.manifest["sha256"], validation.manifest["sha256"]]
     return digest(content)
+
+
+def refuse_nan(values: dict[str, float], where: str) -> None:
+    """Raise FloatingPointError, with the name of the value, if one is not finite."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"{where}: {name} is {value}; lower the learning rate and start again"
+            )

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cdlib import metrics
 from cdlib.data.array import PreparedArray
-from cdlib.data.batches import side_batches
+from cdlib.data.batches import Batch, side_batches
 from cdlib.judge import Judge, imagenet_judge, load_judge
 from cdlib.masks import compose
 from cdlib.methods import METHODS, compressor, open_method
@@ -99,27 +99,45 @@ def score_method(name: str, context: Context, test: PreparedArray, judges: Judge
     for side, names, batch in side_batches(test, context.profile, size):
         truth = {"truth": batch.image} if METHODS[name].oracle else {}
         raw = method(batch.image, batch.mask, **truth)
-        composed = compose(raw, batch.image, batch.mask)
-        judged = judges.of_truth(names, batch.image)
-        cut = partial(metrics.crop_to_hole, mask=batch.mask, size=context.profile.judge.input_size)
-        judged_hole = judges.of_truth((side, *names), cut(batch.image))
-        hole = judges.logits(cut(raw))
-        for variant, output in (("raw", raw), ("composed", composed)):
-            columns = {m: getattr(metrics, m)(output, batch.image) for m in MEASURES}
-            for suffix, logits in judges.logits(output).items():
-                known = judged[suffix]
-                top = min(5, known.shape[1])
-                columns[f"similarity{suffix}"] = metrics.similar(logits, known, 1)
-                columns[f"similarity5{suffix}"] = metrics.similar(logits, known, top)
-                columns[f"similarity_hole{suffix}"] = metrics.similar(
-                    hole[suffix], judged_hole[suffix], 1
-                )
-            frame = pd.DataFrame({"image": names} | columns)
-            rows.append(frame.assign(side=side, variant=variant))
+        rows.append(measure(raw, batch, names, side, judges, context.profile.judge.input_size))
         bar.update(len(batch.image))
     bar.close()
     frame = pd.concat(rows, ignore_index=True).assign(method=name, dataset=context.dataset)
     return frame.reindex(columns=KEY + MEASURES + SIMILARITIES)
+
+
+@torch.no_grad()
+def measure(
+    raw: Tensor,
+    batch: Batch,
+    names: tuple[str, ...],
+    side: str,
+    judges: Judges,
+    input_size: int,
+) -> pd.DataFrame:
+    """Scores of one batch of outputs (B,3,H,W), raw and composed: a row an image and variant.
+
+    Columns `image, side, variant`, the measures and the similarities. `names` and `side` must
+    stand for these images under these masks alone: the judges' view of the truth is kept by them.
+    """
+    composed = compose(raw, batch.image, batch.mask)
+    judged = judges.of_truth(names, batch.image)
+    cut = partial(metrics.crop_to_hole, mask=batch.mask, size=input_size)
+    judged_hole = judges.of_truth((side, *names), cut(batch.image))
+    hole = judges.logits(cut(raw))
+    rows = []
+    for variant, output in (("raw", raw), ("composed", composed)):
+        columns = {m: getattr(metrics, m)(output, batch.image) for m in MEASURES}
+        for suffix, logits in judges.logits(output).items():
+            known = judged[suffix]
+            top = min(5, known.shape[1])
+            columns[f"similarity{suffix}"] = metrics.similar(logits, known, 1)
+            columns[f"similarity5{suffix}"] = metrics.similar(logits, known, top)
+            columns[f"similarity_hole{suffix}"] = metrics.similar(
+                hole[suffix], judged_hole[suffix], 1
+            )
+        rows.append(pd.DataFrame({"image": names} | columns).assign(side=side, variant=variant))
+    return pd.concat(rows, ignore_index=True)
 
 
 @torch.no_grad()

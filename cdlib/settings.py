@@ -138,6 +138,12 @@ class JudgeSettings(Settings):
 
 
 class EvaluateSettings(Settings):
+    """`methods` stand in Table 2, in this order: names of `cdlib.methods.METHODS`."""
+
+    methods: tuple[str, ...] = Field(
+        ("Ours_STS", "Ours_STS_oracle", "Ours_SRN", "Ours_bicubic", "mean", "masked", "stretch"),
+        strict=False,
+    )
     batch_size: Count = 50
     resamples: Annotated[int, Field(ge=100)] = 1000  # of the bootstrap
     level: Fraction = 0.95

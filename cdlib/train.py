@@ -24,7 +24,7 @@ from cdlib.budget import gmac_per_image, phase_ends
 from cdlib.data.array import PreparedArray
 from cdlib.data.batches import TrainingBatches, validation_batches
 from cdlib.fast import accelerate
-from cdlib.progress import Files, Progress, fingerprint_of
+from cdlib.progress import Files, Progress, fingerprint_of, refuse_nan
 from cdlib.recipes import Phase, Recipe
 from cdlib.runs import Run, atomic_path
 from cdlib.settings import Profile
@@ -106,9 +106,9 @@ class Training:
             line = {}
             if self._due(LOG_EVERY * size):
                 line |= {name: float(value) for name, value in measured.items()}
-                self._refuse_nan(line)
+                refuse_nan(line, self._here())
             if self._due(self.profile.train.validate_every):
-                line |= self._validate()
+                line |= self._validate(phase)
             if any(self.progress.step == math.ceil(share * total) for share in SAMPLES_AT):
                 self._draw_samples()
             self.progress.seconds += time.monotonic() - began
@@ -163,8 +163,11 @@ class Training:
         return seen // every > (seen - size) // every or self.progress.step == self.ends[-1]
 
     @torch.no_grad()
-    def _validate(self) -> dict[str, float]:
-        """Mean of each measurement over the validation images; keeps the best weights yet."""
+    def _validate(self, phase: Phase) -> dict[str, float]:
+        """Mean of each measurement over the validation images; keeps the best weights yet.
+
+        Of the last phase only: before it, a net may not have been trained at all.
+        """
         values: dict[str, list[Tensor]] = {}
         for batch in validation_batches(self.validation, self.profile, VALIDATION_BATCH):
             measured = self.recipe.validate(self.average, batch.to(self.fabric.device))
@@ -172,7 +175,8 @@ class Training:
                 values.setdefault(name, []).append(value.cpu())
         line = {f"validation_{name}": torch.cat(v).mean().item() for name, v in values.items()}
         value = line[f"validation_{self.recipe.best_by}"]
-        if value < self.progress.best or not self.best_weights:
+        last = phase is self.recipe.phases[-1]
+        if last and (value < self.progress.best or not self.best_weights):
             self.progress.best, self.progress.best_step = value, self.progress.step
             self.best_weights = {
                 f"{name}.{key}": tensor.detach().clone()
@@ -192,13 +196,8 @@ class Training:
         with atomic_path(path) as temporary:
             save_image(grid, temporary, nrow=len(grid) // PREVIEW_IMAGES, format="png")
 
-    def _refuse_nan(self, line: dict[str, float]) -> None:
-        for name, value in line.items():
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"{self.recipe.name} on {self.dataset}: {name} is {value} at step "
-                    f"{self.progress.step}; lower its learning rate and start again"
-                )
+    def _here(self) -> str:
+        return f"{self.recipe.name} on {self.dataset}, step {self.progress.step}"
 
     def _log(self, phase: Phase, line: dict[str, float]) -> None:
         images = self.progress.step * self.profile.train.batch_size
@@ -221,7 +220,7 @@ class Training:
             f"weights of {name}": sum(p.detach().abs().sum().item() for p in net.parameters())
             for name, net in self.raw.items()
         }
-        self._refuse_nan(spread)
+        refuse_nan(spread, self._here())
         state = {
             "progress": asdict(self.progress),
             "nets": {name: net.state_dict() for name, net in self.raw.items()},

@@ -25,7 +25,7 @@ PROFILE = load_profile(
     "quick",
     {
         "size": 32,
-        "peers.gated_conv.width": 8,
+        "peers.gated_conv.width": 4,
         "peers.partial_conv.width": 4,
         "peers.context_encoder.width": 4,
     },

@@ -3,7 +3,7 @@
 import torch
 
 from cdlib.checkpoints import save_net
-from cdlib.methods import compressor, ours_srn
+from cdlib.methods import RECIPES
 from cdlib.recipes import Recipe
 from cdlib.runs import write_json
 from cdlib.workspace import Workspace
@@ -27,4 +27,4 @@ def save_untrained(workspace: Workspace, dataset: str) -> None:
 
 def recipes(workspace: Workspace, dataset: str) -> list[Recipe]:
     context = workspace.context(dataset)
-    return [compressor.recipe(workspace.profile), ours_srn.recipe(context)]
+    return [recipe(context) for recipe in RECIPES.values()]

@@ -13,8 +13,22 @@ import torch
 from torch import Tensor
 
 from cdlib.masks import check_inputs
-from cdlib.methods import bicubic, floors, ours_srn, ours_sts
+from cdlib.methods import (
+    bicubic,
+    classical,
+    compressor,
+    context_encoder,
+    edge_connect,
+    floors,
+    gated_conv,
+    nearest_image,
+    ours_srn,
+    ours_sts,
+    partial_conv,
+    patchmatch,
+)
 from cdlib.methods.context import Context
+from cdlib.recipes import Recipe
 from cdlib.runs import Run, resolve
 from cdlib.settings import load_profile
 
@@ -32,24 +46,49 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "Ours_STS": Method("the paper, sec. 3.2; valid blocks only", ours_sts.load, ("compressor",)),
+    "Ours_STS": Method("the paper, sec. 3.2; valid blocks only", ours_sts.load, (compressor.NAME,)),
     "Ours_STS_oracle": Method(
         "the paper, Eq. 1-2 as printed: reads the truth",
         ours_sts.load_oracle,
-        ("compressor",),
+        (compressor.NAME,),
         oracle=True,
     ),
     "Ours_SRN": Method(
         "the paper, sec. 3.2; EDSR (Lim et al. 2017)",
         ours_srn.load,
-        ("compressor", "super_resolution"),
+        (compressor.NAME, ours_srn.NAME),
     ),
     "Ours_bicubic": Method(
-        "the compressor's LR image, enlarged: a floor", bicubic.load, ("compressor",)
+        "the compressor's LR image, enlarged: a floor", bicubic.load, (compressor.NAME,)
     ),
+    "GatedConv": Method("Yu et al. 2019", gated_conv.load, (gated_conv.NAME,)),
+    "PartialConv": Method("Liu et al. 2018", partial_conv.load, (partial_conv.NAME,)),
+    "EdgeConnect": Method("Nazeri et al. 2019", edge_connect.load, (edge_connect.NAME,)),
+    "EdgeConnect_oracle": Method(
+        "Nazeri et al. 2019, with the hole's true edges: reads the truth",
+        edge_connect.load_oracle,
+        (edge_connect.NAME,),
+        oracle=True,
+    ),
+    "ContextEncoder": Method("Pathak et al. 2016", context_encoder.load, (context_encoder.NAME,)),
+    "telea": Method("Telea 2004; OpenCV", classical.load_telea),
+    "navier_stokes": Method("Bertalmio et al. 2001; OpenCV", classical.load_navier_stokes),
+    "biharmonic": Method("biharmonic equation; scikit-image", classical.load_biharmonic),
+    "patchmatch": Method("Barnes et al. 2009; PyPatchMatch", patchmatch.load),
+    "nearest_image": Method("the hole of the nearest training image: a floor", nearest_image.load),
     "mean": Method("mean valid colour: a floor", floors.load_mean),
     "masked": Method("the hole left black: a floor", floors.load_masked),
     "stretch": Method("the valid part stretched over the frame: a floor", floors.load_stretch),
+}
+
+# The nets that are trained, in an order in which each finds what it needs.
+RECIPES: dict[str, Callable[[Context], Recipe]] = {
+    compressor.NAME: lambda context: compressor.recipe(context.profile),
+    ours_srn.NAME: ours_srn.recipe,
+    gated_conv.NAME: lambda context: gated_conv.recipe(context.profile),
+    partial_conv.NAME: lambda context: partial_conv.recipe(context.profile),
+    edge_connect.NAME: lambda context: edge_connect.recipe(context.profile),
+    context_encoder.NAME: lambda context: context_encoder.recipe(context.profile),
 }
 
 
