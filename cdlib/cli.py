@@ -196,6 +196,41 @@ def _resolved(profile: str, override: list[str]) -> "Profile":
 
 
 @app.command()
+def train(
+    net: Annotated[str, typer.Option(help="What to train, e.g. compressor or gated_conv.")],
+    dataset: Annotated[str, typer.Option(help="By its name or role: scenes or faces.")],
+    profile: ProfileOption = "quick",
+    override: SetOption = [],  # noqa: B006
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of results.  [default: the checkout's results/]")
+    ] = None,
+) -> None:
+    """Train one net, or go on with it; the notebooks take it when it is finished."""
+    from cdlib.methods import RECIPES
+    from cdlib.runs import resolve
+    from cdlib.settings import parse_override
+    from cdlib.train import train as run_training
+    from cdlib.workspace import open_workspace
+
+    if net not in RECIPES:
+        raise ValueError(f"--net {net}: one of {', '.join(RECIPES)}")
+    overrides = dict(parse_override(text) for text in override)
+    workspace = open_workspace(profile, overrides, results or resolve("results"))
+    context, arrays = workspace.context(dataset), workspace.arrays(dataset)
+    recipe = RECIPES[net](context)
+    print(
+        run_training(
+            recipe,
+            workspace.profile,
+            workspace.run,
+            context.dataset,
+            arrays.train,
+            arrays.validation,
+        )
+    )
+
+
+@app.command()
 def verify(
     profile: ProfileOption = "cpu",
     results: Annotated[

@@ -112,6 +112,7 @@ def training_curves(logs: dict[str, pd.DataFrame], measures: Sequence[str]) -> F
                 axis.plot(part["images"], part[held_out], color=colour, lw=2, label=label)
                 best = part.loc[part[held_out].idxmin()]
                 axis.plot(best["images"], best[held_out], "o", color=colour, ms=5)
+        axis.xaxis.set_major_formatter(lambda images, _: f"{images / 1000:g}k")
         axis.set(xlabel="images seen", ylabel=measure)
         axis.legend(frameon=False, fontsize=7)
     figure.suptitle(

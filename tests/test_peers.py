@@ -62,6 +62,9 @@ def gradients(recipe, phase, nets):
 def test_every_parameter_gets_a_gradient_and_one_step_moves_every_net(name):
     recipe, nets = built(name)
     assert {net for o in recipe.optimisers.values() for net in o.nets} == set(nets)
+    if name == "gated_conv":
+        # Within the hinge's margin, real and false cancel in the bias of the scores.
+        nn.init.constant_(nets["critic"].layers[-1].bias, 2.0)
     before = copy.deepcopy(nets)
     gradients(recipe, recipe.phases[0], nets)
     for key, net in nets.items():

@@ -53,7 +53,7 @@ def recipe(profile: Profile) -> Recipe:
         )
         critic = losses.hinge_discriminator(real, fake)
         measured = {
-            "l1": l1.detach(),
+            "lr_l1": l1.detach(),
             "variation": variation.detach(),
             "lr_hole_l1": metrics.l1(output.detach(), truth, mask).mean(),
         }
