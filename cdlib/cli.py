@@ -86,12 +86,15 @@ def study(
     ] = False,
 ) -> None:
     """Run the notebooks of the study whose inputs have changed."""
+    resolved = _resolved(profile, override)
     from cdlib.runs import resolve
     from cdlib.settings import parse_override
     from cdlib.study import StageError, run_study
 
     signal.signal(signal.SIGTERM, _terminate)
     overrides = dict(parse_override(text) for text in override)
+    # Before the first notebook, so that what is wrong with the photographs is said at once.
+    _prepare([dataset.name for dataset in resolved.datasets if dataset.root], resolved)
     try:
         run_study(profile, overrides, results or resolve("results"), only=only, fresh=fresh)
     except StageError as error:
@@ -156,18 +159,24 @@ def evaluate(
     print(table.to_markdown(index=False))
 
 
-@data.command()
-def prepare(profile: ProfileOption = "quick", override: SetOption = []) -> None:  # noqa: B006
-    """Decode a profile's images into arrays that training reads; done ones are left as they are."""
-    resolved = _resolved(profile, override)
+def _prepare(names: list[str], resolved: "Profile") -> None:
+    if not names:
+        return
     from cdlib.runs import Run, resolve
     from cdlib.workspace import Workspace
 
     workspace = Workspace(resolved, Run(resolve("results") / resolved.name))
-    for name in workspace.datasets:
+    for name in names:
         arrays = workspace.arrays(name)
         counts = [len(split) for split in (arrays.train, arrays.validation, arrays.test)]
         print("{}: {:,} training, {:,} validation, {:,} test images".format(name, *counts))
+
+
+@data.command()
+def prepare(profile: ProfileOption = "quick", override: SetOption = []) -> None:  # noqa: B006
+    """Decode a profile's images into arrays that training reads; done ones are left as they are."""
+    resolved = _resolved(profile, override)
+    _prepare([dataset.name for dataset in resolved.datasets], resolved)
 
 
 @data.command()

@@ -56,6 +56,48 @@ def test_results_on_a_file_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     assert done.stderr == f"cdlib: error: {tmp_path}/results/quick: Not a directory\n"
 
 
+def folder_of(files: dict[str, bytes], root: Path) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (None, "photographs"),
+        ({"train/a/note.txt": b"words", "test/a/note.txt": b"words"}, "no images"),
+        ({f"train/a/{i}.jpg": b"a text file" for i in range(3)}, "photographs"),
+        (
+            {f"{part}/a/{i}.jpg": b"a text file" for part in ("train", "test") for i in range(3)},
+            "photographs",
+        ),
+    ],
+    ids=["no folder", "no images", "no test part", "text files called .jpg"],
+)
+def test_photographs_that_cannot_be_used_are_refused(tmp_path: Path, files, message: str) -> None:
+    """In the command that prepares and in the study, before any notebook runs."""
+    root = tmp_path / "photographs"
+    if files is not None:
+        folder_of(files, root)
+    settings = {
+        "data.scenes.source": "folder",
+        "data.scenes.root": root,
+        "data.scenes.validation": 1,
+        "data.prepared": tmp_path / "prepared",
+    }
+    overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    for command in (["study", "--results", str(tmp_path / "results")], ["data", "prepare"]):
+        done = run(*command, *overrides)
+        assert done.exit_code == 2
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+    left = [path for path in tmp_path.rglob("prepared/**/*") if path.suffix in (".npy", ".json")]
+    assert left == []
+
+
 def test_an_unknown_option_is_refused() -> None:
     assert run("study", "--bogus").exit_code == 2
 

@@ -108,7 +108,9 @@ def load_method(name: str, results_dir: Path | str, dataset: str) -> Callable[..
         raise ValueError(f"method {name!r}: one of {', '.join(METHODS)}")
     run = Run(resolve(results_dir))
     if not run.profile_file.is_file():
-        raise FileNotFoundError(f"{run.folder} is not the folder of a run: no profile.yaml in it")
+        raise FileNotFoundError(
+            f"{run.folder} is not the folder of a run (results/<profile>): no profile.yaml in it"
+        )
     profile = load_profile(run.profile_file)
     return open_method(name, Context(profile, run, profile.dataset(dataset).name))
 
