@@ -393,6 +393,8 @@ def test_an_ended_study_leaves_no_process_behind(
         env=os.environ | {"TMPDIR": str(scratch)},
         stderr=subprocess.PIPE,
         text=True,
+        # A background job of a shell ignores SIGINT, and so would the study that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         _until(lambda: note.exists() and note.read_text().endswith("."), 120)
         process.send_signal(number)
