@@ -14,6 +14,7 @@ OVERRIDES = {
     "data.faces.test": 8,
     "train.images_seen": 320,
     "train.batch_size": 4,
+    "train.fast": True,
     "train.validate_every": 80,
     "train.checkpoint_every": 8,
     "compressor.width": 0.0625,
