@@ -27,4 +27,6 @@ def accelerate(net: nn.Module) -> nn.Module:
     for module in net.modules():
         module.__class__ = FAST.get(type(module), type(module))
     keep_freed_memory()
+    # Naming the number of threads stops MKL from taking fewer for products as small as a tile's.
+    torch.set_num_threads(torch.get_num_threads())
     return net.to(memory_format=torch.channels_last)
