@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from cdlib.settings import Profile
+    from cdlib.workspace import Workspace
 
 
 class Commands(TyperGroup):
@@ -117,6 +118,14 @@ def profiles() -> None:
         print(f"{name:8}{text.splitlines()[0].lstrip('# ')}")
 
 
+def _workspace(resolved: "Profile") -> "Workspace":
+    """A run of the checkout's results, opened without writing to it."""
+    from cdlib.runs import Run, resolve
+    from cdlib.workspace import Workspace
+
+    return Workspace(resolved, Run(resolve("results") / resolved.name))
+
+
 @app.command("export-inputs")
 def export_inputs(
     folder: Annotated[Path, typer.Argument(help="New folder for images/, masks/, manifest.json.")],
@@ -128,10 +137,8 @@ def export_inputs(
     """Write masked test images for a method that runs elsewhere."""
     resolved = _resolved(profile, override)
     from cdlib import external
-    from cdlib.runs import Run, resolve
-    from cdlib.workspace import Workspace
 
-    workspace = Workspace(resolved, Run(resolve("results") / resolved.name))
+    workspace = _workspace(resolved)
     test = workspace.arrays(dataset).test
     external.export_inputs(workspace.context(dataset), test, n, folder)
     print(f"{folder}: {n} images and masks (white is valid); keep the file names of the outputs")
@@ -151,10 +158,8 @@ def evaluate(
     """Score the outputs of a method that ran elsewhere."""
     resolved = _resolved(profile, override)
     from cdlib import external
-    from cdlib.runs import Run, resolve
-    from cdlib.workspace import Workspace
 
-    workspace = Workspace(resolved, Run(resolve("results") / resolved.name))
+    workspace = _workspace(resolved)
     table = external.evaluate(workspace, outputs, name, inputs or outputs.absolute().parent)
     print(table.to_markdown(index=False))
 
@@ -162,10 +167,7 @@ def evaluate(
 def _prepare(names: list[str], resolved: "Profile") -> None:
     if not names:
         return
-    from cdlib.runs import Run, resolve
-    from cdlib.workspace import Workspace
-
-    workspace = Workspace(resolved, Run(resolve("results") / resolved.name))
+    workspace = _workspace(resolved)
     for name in names:
         arrays = workspace.arrays(name)
         counts = [len(split) for split in (arrays.train, arrays.validation, arrays.test)]
