@@ -64,9 +64,10 @@ class StridedConv1x1(nn.Conv2d):
 class PartialConv2d(nn.Module):
     """Convolution over valid values only, and the mask of where it found any.
 
-    x (B,inputs,H,W) and its mask, 1 valid, of one channel (B,1,H,W) or one for each of x's ->
-    (B,channels,H',W') and a mask (B,1,H',W'). What lies outside the frame counts as missing; a
-    window with nothing valid gives 0. Source: Liu et al. 2018, sec. 3.1, eq. (1) and (2).
+    x (B,inputs,H,W) and its mask (B,1,H,W), 1 valid -> (B,channels,H',W') and a mask
+    (B,1,H',W'). Where only some channels are valid, as after a concatenation, the mask holds
+    their share and the others are 0. What lies outside the frame counts as missing; a window with
+    nothing valid gives 0. Source: Liu et al. 2018, sec. 3.1, eq. (1) and (2).
     """
 
     def __init__(self, inputs: int, channels: int, kernel: int, stride: int = 1, bias: bool = True):
@@ -77,9 +78,9 @@ class PartialConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels, 1, 1)) if bias else None
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        share = F.avg_pool2d(mask.mean(1, keepdim=True), **self.window)  # (B,1,H',W') valid part
+        share = F.avg_pool2d(mask, **self.window)  # (B,1,H',W'): valid part of each window
         found = (share > 0).to(x.dtype)
-        out = self.conv(x * mask) / torch.where(share > 0, share, 1)
+        out = self.conv(x * (mask > 0).to(x.dtype)) / torch.where(share > 0, share, 1)
         if self.bias is not None:
             out = out + self.bias
         return out * found, found

@@ -8,19 +8,22 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-SIDES = (4, 6)  # outputs a tile, down and across; larger tiles save more and round worse
+SIDES = (4, 6)  # outputs a tile, down and across
+LARGEST = 8  # inputs a tile; larger ones would save more, but round six times worse
 
-# Costs in multiply-adds of a direct convolution, fitted to timings of single layers, forward and
-# backward: matrix products run slower than direct convolutions; every channel costs passes over
-# memory, by the side of the tile for each transformed value, and once more for each output.
-PRODUCT, TRANSFORM, OUTPUT = 1.4, 7.5, 60
+# Costs in multiply-adds of a direct convolution, fitted to timings of twenty layers, forward and
+# backward, on one thread: matrix products run slower than direct convolutions; every channel costs
+# passes over memory, by the side of the tile for each transformed value, and once more for each
+# output; so does each transformed weight, once a batch.
+PRODUCT, TRANSFORM, OUTPUT, WEIGHT = 2.1, 3.7, 23, 40
 MARGIN = 0.9  # the fit is rough: take Winograd only where it promises a tenth
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """The settings of a convolution, and the image (height, width) that it is used on."""
+    """The settings of a convolution, and the images (batch, height, width) it is used on."""
 
+    batch: int
     height: int
     width: int
     inputs: int
@@ -92,7 +95,8 @@ class Tiling:
         """Of one image, in multiply-adds of a direct convolution."""
         inputs, outputs = self.of.inputs * self.of.stride**2, self.of.outputs
         value = PRODUCT * inputs * outputs + TRANSFORM * self.size * (inputs + outputs)
-        return self.values * value + OUTPUT * math.prod(self.of.size) * (inputs + outputs)
+        weights = WEIGHT * self.size**2 * inputs * outputs / self.of.batch
+        return self.values * value + OUTPUT * math.prod(self.of.size) * (inputs + outputs) + weights
 
 
 @cache
@@ -100,6 +104,7 @@ def best(of: Convolution) -> Tiling | None:
     """The cheapest tiling of a convolution; None if it has none, or is cheaper without."""
     if of.stride > 1 < of.dilation or (of.kernel, of.stride) not in {(3, 1), (5, 1), (5, 2)}:
         return None
-    tiling = min((Tiling(of, side) for side in SIDES), key=lambda tiling: tiling.cost)
+    tilings = (Tiling(of, side) for side in SIDES)
+    tiling = min((t for t in tilings if t.size <= LARGEST), key=lambda t: t.cost)
     direct = math.prod(of.size) * of.kernel**2 * of.inputs * of.outputs
     return tiling if tiling.cost < MARGIN * direct else None

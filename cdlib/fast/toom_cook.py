@@ -10,11 +10,10 @@ import numpy as np
 from numpy.polynomial import polynomial
 
 # Finite points by the size of the input, with infinity as the last. Pairs of +-p, and of p and
-# 1/p, keep the numbers near 1; the set for 10 has the least error of a search in single precision.
+# 1/p, keep the numbers near 1.
 POINTS = {
     6: (0, 1, -1, 2, -2),
     8: (0, 1, -1, 2, -2, 1 / 2, -1 / 2),
-    10: (0, 1 / 2, -1 / 2, 13 / 16, -13 / 16, 16 / 13, -16 / 13, 2, -2),
 }
 
 

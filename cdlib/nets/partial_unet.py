@@ -89,9 +89,10 @@ class PartialUNet(nn.Module):
             skip, skip_mask = skips.pop()
             size = skip.shape[-2:]
             x, mask = F.interpolate(x, size), F.interpolate(mask, size)
-            # Two masks, each spread over its own channels: a window's valid share counts both.
-            masks = torch.cat([mask.expand_as(x), skip_mask.expand_as(skip)], dim=1)
-            x, mask = block(torch.cat([x, skip], dim=1), masks)
+            # Two masks, each of its own channels: a window's valid share counts both.
+            shares = x.shape[1] * mask + skip.shape[1] * skip_mask
+            x = torch.cat([x * mask, skip * skip_mask], dim=1)
+            x, mask = block(x, shares / x.shape[1])
         return (x + 1) / 2
 
     def freeze_encoder_norms(self) -> None:
