@@ -8,10 +8,11 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from cdlib.runs import atomic_path
@@ -22,11 +23,16 @@ class CheckpointError(ValueError):
 
 
 def save_net(path: Path, weights: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Weights and a JSON-like description, in one safetensors file."""
+    """Weights and a JSON-like description, in one safetensors file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    content = serialise(tensors, metadata={"about": json.dumps(about, sort_keys=True)})
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"about": json.dumps(about, sort_keys=True)})
-        temporary.chmod(0o644)  # safetensors writes for the owner's eyes only
+        # safetensors' own `save_file` leaves a file of another name where it is killed.
+        temporary.write_bytes(content)
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -37,18 +43,23 @@ def read_about(path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})["about"])
+            about = json.loads((file.metadata() or {})["about"])
+        if not isinstance(about, dict):
+            raise ValueError("its description is none")
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint {path}: train it first (cdlib study)") from None
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged or not of cdlib: {error}") from None
+    except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
+        raise CheckpointError(
+            f"checkpoint {path} is damaged or not of cdlib ({error}); delete it to train it anew"
+        ) from None
+    return about
 
 
 def load_net(path: Path, net: torch.nn.Module, prefix: str) -> None:
     """Fill `net` from the tensors of `path` whose names start with `prefix.`, all of them.
 
     Raises:
-        CheckpointError: no such file, or names or shapes that are not this net's.
+        CheckpointError: no such file, or names, shapes or types that are not this net's.
     """
     read_about(path)
     wanted = net.state_dict()
@@ -66,13 +77,30 @@ def load_net(path: Path, net: torch.nn.Module, prefix: str) -> None:
                 f"checkpoint {path}: {prefix}.{key} has shape {tuple(stored[key].shape)}, the "
                 f"profile's net needs {tuple(tensor.shape)}; another width?"
             )
+        if stored[key].dtype != tensor.dtype:
+            raise CheckpointError(
+                f"checkpoint {path}: {prefix}.{key} is of {stored[key].dtype}, not {tensor.dtype}"
+            )
+    if unknown := sorted(stored.keys() - wanted.keys()):
+        raise CheckpointError(
+            f"checkpoint {path}: {prefix}.{unknown[0]} is nothing that the profile's net has; "
+            "another depth?"
+        )
     net.load_state_dict(stored)
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """The state of a running training; the state before it stays as `.previous`."""
+    """The state of a running training; the state before it stays as `.previous`.
+
+    Raises:
+        OSError: it cannot be written; the states before it stay.
+    """
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # which names neither the file nor what is wrong with it
+            reason = " ".join(str(error).split())
+            raise OSError(f"{path}: cannot be written, is the disk full? ({reason})") from error
         if path.exists():
             os.replace(path, _previous(path))
 
@@ -83,6 +111,9 @@ def load_state(path: Path) -> dict[str, Any] | None:
         if not candidate.exists():
             continue
         try:
+            with ZipFile(candidate) as archive:  # torch compares no checksums
+                if archive.testzip() is not None:
+                    raise ValueError("a checksum is off")
             return torch.load(candidate, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a truncated file
             print(f"{candidate.name} cannot be read ({type(error).__name__}); going back one state")

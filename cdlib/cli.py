@@ -1,50 +1,24 @@
-"""The command line. Modules are imported by the commands, so that `cdlib --help` is quick.
-
-Exit codes: 1 a notebook failed, 2 something given is wrong or missing, 130 interrupted.
-"""
+"""The command line. Modules are imported by the commands, so that `cdlib --help` is quick."""
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-if TYPE_CHECKING:
-    from cdlib.settings import Profile
-    from cdlib.workspace import Workspace
+from cdlib.cli_data import data, prepare_sets
+from cdlib.cli_options import ProfileOption, SetOption, opened_run, resolve_profile
+from cdlib.refusals import exit_codes, leave
 
 
 class Commands(TyperGroup):
     """Turns what a user can cause into one line and an exit code."""
 
     def invoke(self, ctx: typer.Context) -> Any:
-        with _exit_codes():
+        with exit_codes():
             return super().invoke(ctx)
-
-
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        _exit(f"error: {_one_line(error)}", 2)
-    except KeyboardInterrupt:
-        _exit("interrupted; the same command goes on from here", 130)
-
-
-def _exit(message: str, code: int) -> NoReturn:
-    print(f"cdlib: {message}", file=sys.stderr)
-    raise typer.Exit(code)
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
 
 
 app = typer.Typer(
@@ -55,18 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(data, name="data", help="Fetch and prepare the images.")
-
-ProfileOption = Annotated[
-    str, typer.Option("--profile", "-p", help="A profile's name, or the path of a YAML file.")
-]
-SetOption = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a key, e.g. train.images_seen=20000."
-    ),
-]
+app.add_typer(data, name="data")
 
 
 @app.command()
@@ -87,7 +50,7 @@ def study(
     ] = False,
 ) -> None:
     """Run the notebooks of the study whose inputs have changed."""
-    resolved = _resolved(profile, override)
+    resolved = resolve_profile(profile, override)
     from cdlib.runs import resolve
     from cdlib.settings import parse_override
     from cdlib.study import StageError, run_study
@@ -95,11 +58,11 @@ def study(
     signal.signal(signal.SIGTERM, _terminate)
     overrides = dict(parse_override(text) for text in override)
     # Before the first notebook, so that what is wrong with the photographs is said at once.
-    _prepare([dataset.name for dataset in resolved.datasets if dataset.root], resolved)
+    prepare_sets([dataset.name for dataset in resolved.datasets if dataset.root], resolved)
     try:
         run_study(profile, overrides, results or resolve("results"), only=only, fresh=fresh)
     except StageError as error:
-        _exit(f"failed: {error}", 1)
+        leave(f"failed: {error}", 1)
 
 
 def _terminate(number: int, frame: object) -> NoReturn:
@@ -118,14 +81,6 @@ def profiles() -> None:
         print(f"{name:8}{text.splitlines()[0].lstrip('# ')}")
 
 
-def _workspace(resolved: "Profile") -> "Workspace":
-    """A run of the checkout's results, opened without writing to it."""
-    from cdlib.runs import Run, resolve
-    from cdlib.workspace import Workspace
-
-    return Workspace(resolved, Run(resolve("results") / resolved.name))
-
-
 @app.command("export-inputs")
 def export_inputs(
     folder: Annotated[Path, typer.Argument(help="New folder for images/, masks/, manifest.json.")],
@@ -135,10 +90,10 @@ def export_inputs(
     override: SetOption = [],  # noqa: B006
 ) -> None:
     """Write masked test images for a method that runs elsewhere."""
-    resolved = _resolved(profile, override)
+    resolved = resolve_profile(profile, override)
     from cdlib import external
 
-    workspace = _workspace(resolved)
+    workspace = opened_run(resolved)
     test = workspace.arrays(dataset).test
     external.export_inputs(workspace.context(dataset), test, n, folder)
     print(f"{folder}: {n} images and masks (white is valid); keep the file names of the outputs")
@@ -156,59 +111,17 @@ def evaluate(
     override: SetOption = [],  # noqa: B006
 ) -> None:
     """Score the outputs of a method that ran elsewhere."""
-    resolved = _resolved(profile, override)
+    resolved = resolve_profile(profile, override)
     from cdlib import external
 
-    workspace = _workspace(resolved)
+    workspace = opened_run(resolved)
     table = external.evaluate(workspace, outputs, name, inputs or outputs.absolute().parent)
     print(table.to_markdown(index=False))
 
 
-def _prepare(names: list[str], resolved: "Profile") -> None:
-    if not names:
-        return
-    workspace = _workspace(resolved)
-    for name in names:
-        arrays = workspace.arrays(name)
-        counts = [len(split) for split in (arrays.train, arrays.validation, arrays.test)]
-        print("{}: {:,} training, {:,} validation, {:,} test images".format(name, *counts))
-
-
-@data.command()
-def prepare(profile: ProfileOption = "quick", override: SetOption = []) -> None:  # noqa: B006
-    """Decode a profile's images into arrays that training reads; done ones are left as they are."""
-    resolved = _resolved(profile, override)
-    _prepare([dataset.name for dataset in resolved.datasets], resolved)
-
-
-@data.command()
-def download(profile: ProfileOption, override: SetOption = []) -> None:  # noqa: B006
-    """Fetch a profile's public data sets (Places365, CelebA) into their folders."""
-    resolved = _resolved(profile, override)
-    from cdlib.data.download import ensure_celeba, ensure_places365
-    from cdlib.runs import resolve
-
-    for dataset in resolved.datasets:
-        match dataset.source:
-            case "places365":
-                ensure_places365(resolve(dataset.root), "train", download=True)
-                ensure_places365(resolve(dataset.root), "test", download=True)
-            case "celeba":
-                ensure_celeba(resolve(dataset.root), "train", download=True)
-            case source:
-                print(f"{dataset.name}: source {source}, nothing to download")
-
-
-def _resolved(profile: str, override: list[str]) -> "Profile":
-    """Before the heavy imports, so that a refusal comes at once."""
-    from cdlib.settings import load_profile, parse_override
-
-    return load_profile(profile, dict(parse_override(text) for text in override))
-
-
 @app.command()
 def train(
-    net: Annotated[str, typer.Option(help="What to train, e.g. compressor or gated_conv.")],
+    net: Annotated[str, typer.Option(help="A net, e.g. gated_conv; cdn is the paper's two.")],
     dataset: Annotated[str, typer.Option(help="By its name or role: scenes or faces.")],
     profile: ProfileOption = "quick",
     override: SetOption = [],  # noqa: B006
@@ -216,29 +129,12 @@ def train(
         Path | None, typer.Option(help="Folder of results.  [default: the checkout's results/]")
     ] = None,
 ) -> None:
-    """Train one net, or go on with it; the notebooks take it when it is finished."""
-    from cdlib.methods import RECIPES
-    from cdlib.runs import resolve
+    """Train a net, or go on with it; the notebooks take it when it is finished."""
+    resolve_profile(profile, override)
     from cdlib.settings import parse_override
-    from cdlib.train import train as run_training
-    from cdlib.workspace import open_workspace
+    from cdlib.train import run
 
-    if net not in RECIPES:
-        raise ValueError(f"--net {net}: one of {', '.join(RECIPES)}")
-    overrides = dict(parse_override(text) for text in override)
-    workspace = open_workspace(profile, overrides, results or resolve("results"))
-    context, arrays = workspace.context(dataset), workspace.arrays(dataset)
-    recipe = RECIPES[net](context)
-    print(
-        run_training(
-            recipe,
-            workspace.profile,
-            workspace.run,
-            context.dataset,
-            arrays.train,
-            arrays.validation,
-        )
-    )
+    run(profile, dict(parse_override(text) for text in override), net, dataset, results)
 
 
 @app.command()
@@ -261,6 +157,34 @@ def verify(
     print(f"{off} numbers off, {len(findings) - off} tables not checked")
     if off:
         raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    size: Annotated[int, typer.Option(help="Side of the images, in pixels.")] = 64,
+    width: Annotated[float, typer.Option(help="Of the compression network; Table 1 is 1.")] = 0.25,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images a step.  [default: 32; above 96 px 4]")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Of each timing; medians are told.")] = 10,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="With 1, processor time is measured.")
+    ] = None,
+    only: Annotated[
+        list[str], typer.Option(metavar="NAME", help="A net, a method or texture; repeatable.")
+    ] = [],  # noqa: B006
+    file: Annotated[Path | None, typer.Option("--json", help="Write everything here, too.")] = None,
+) -> None:
+    """Measure training steps, methods and texture selection on this machine."""
+    from cdlib.bench import run
+    from cdlib.bench.report import lines
+    from cdlib.runs import write_json
+
+    signal.signal(signal.SIGTERM, _terminate)
+    content = run(size, width, batch, repeats, threads, only)
+    print(*lines(content), sep="\n\n")
+    if file:
+        write_json(file, content)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cdlib.data.array import PreparedArray
 from cdlib.data.batches import Batch
-from cdlib.data.decode import UnreadableImageError, decode
+from cdlib.data.decode import UnreadableImageError, decode, opened
 from cdlib.data.folder import SUFFIXES
 from cdlib.masks import edge_mask
 from cdlib.methods import METHODS
@@ -166,7 +166,7 @@ def match_outputs(folder: Path, names: list[str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     found: dict[str, Path] = {}
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES):
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()):
         if path.stem in found:
             raise ValueError(f"{path} and {found[path.stem].name}: two images of one name")
         found[path.stem] = path
@@ -184,13 +184,11 @@ def read_output(path: Path, size: int) -> Tensor:
         ValueError: a file that is no image, or one of another size.
     """
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             width, height = image.size
         pixels = decode(path, size)
     except UnreadableImageError as error:
         raise ValueError(f"{path}: {error}") from None
-    except OSError:
-        raise ValueError(f"{path}: not an image that can be read") from None
     if (width, height) != (size, size):
         raise ValueError(f"{path}: {width}x{height} pixels, its input has {size}x{size}")
     return torch.tensor(pixels).permute(2, 0, 1) / 255

@@ -1,6 +1,7 @@
 """Rows and tensors -> pictures: one palette, one style, every figure saved as PNG and PDF."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -52,8 +53,11 @@ def save_figure(figure: Figure, folder: Path, name: str) -> Figure:
     Dates are left out of the PDF, so that the same figure is the same file.
     """
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None})):
+        # In memory first: Matplotlib turns a full disk into an error of zlib's.
+        drawn = BytesIO()
+        figure.savefig(drawn, format=suffix[1:], metadata=metadata)
         with atomic_path(folder / f"{name}{suffix}") as temporary:
-            figure.savefig(temporary, format=suffix[1:], metadata=metadata)
+            temporary.write_bytes(drawn.getvalue())
     plt.close(figure)
     return figure
 
@@ -98,7 +102,9 @@ def coverage_histogram(coverage: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def training_curves(logs: dict[str, pd.DataFrame], measures: Sequence[str]) -> Figure:
+def training_curves(
+    logs: dict[str, pd.DataFrame], measures: Sequence[str], title: str = ""
+) -> Figure:
     """Training (thin) and validation (thick) of each measure against images seen, a line a log."""
     figure, axes = plt.subplots(1, len(measures), figsize=(3.6 * len(measures), 2.6), squeeze=False)
     for axis, measure in zip(axes[0], measures, strict=True):
@@ -115,9 +121,8 @@ def training_curves(logs: dict[str, pd.DataFrame], measures: Sequence[str]) -> F
         axis.xaxis.set_major_formatter(lambda images, _: f"{images / 1000:g}k")
         axis.set(xlabel="images seen", ylabel=measure)
         axis.legend(frameon=False, fontsize=7)
-    figure.suptitle(
-        "thin: training, thick: validation, dot: the checkpoint that is kept", fontsize=8
-    )
+    key = "thin: training, thick: validation, dot: the checkpoint that is kept"
+    figure.suptitle(f"{title}\n{key}" if title else key, fontsize=8)
     figure.tight_layout()
     return figure
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cdlib.runs import names_file
+
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
@@ -18,17 +20,17 @@ def exclusive(path: Path) -> Iterator[None]:
     Raises:
         OSError: another process holds it, or the file cannot be written.
     """
-    with open(path, "a+", encoding="utf-8") as file:
+    with open(path, "a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            holder = file.read().strip() or "unknown"
+            holder = file.read().decode("ascii", "replace").strip() or "unknown"
             raise OSError(
                 f"{path}: locked by a study that is running here, process {holder}; "
                 "wait for it, end it, or give another --results"
             ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with names_file(path):
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n".encode())
         yield

@@ -11,6 +11,8 @@ from torch import Generator, Tensor
 
 from cdlib.settings import SIDES, MaskKind
 
+_ROUNDING = 1e-3  # by which resized images may leave [0,1]
+
 
 def edge_mask(height: int, width: int, side: str, fraction: float = 0.3) -> Tensor:
     """The paper's task: a strip of `fraction` of the frame missing at one side. (1,H,W).
@@ -100,20 +102,31 @@ def check_inputs(image: Tensor, mask: Tensor) -> None:
     """The door of every method.
 
     Raises:
-        ValueError: shapes that do not fit, sides that are not multiples of 8, a mask that is not
-            of zeros and ones, an image with nothing valid, or valid pixels that are not finite.
+        ValueError: shapes that do not fit, sides that are not multiples of 8 from 16 on, another
+            type than float32, a mask that is not of zeros and ones, an image with nothing valid,
+            or valid pixels that are not finite or outside [0,1].
     """
-    if image.ndim != 4 or image.shape[1] != 3:
-        raise ValueError(f"image of shape {tuple(image.shape)}: expected (B,3,H,W)")
+    if image.ndim != 4 or image.shape[1] != 3 or not len(image):
+        raise ValueError(f"image of shape {tuple(image.shape)}: expected (B,3,H,W), B >= 1")
     expected = (image.shape[0], 1, *image.shape[2:])
     if tuple(mask.shape) != expected:
         raise ValueError(f"mask of shape {tuple(mask.shape)}: expected {expected}, as the image")
     height, width = image.shape[-2:]
-    if height % 8 or width % 8:
-        raise ValueError(f"image size {height}x{width}: both sides must be multiples of 8")
+    if height % 8 or width % 8 or min(height, width) < 16:
+        raise ValueError(
+            f"image size {height}x{width}: both sides must be multiples of 8, at least 16"
+        )
+    for name, tensor in (("image", image), ("mask", mask)):
+        if tensor.dtype != torch.float32:
+            raise ValueError(f"{name} of {tensor.dtype}: expected torch.float32")
     if not ((mask == 0) | (mask == 1)).all():
         raise ValueError("mask with values other than 0 (missing) and 1 (valid)")
     if (mask.amax(dim=(1, 2, 3)) == 0).any():
         raise ValueError("mask with no valid pixel: there is nothing to complete the image from")
-    if not torch.isfinite(torch.where(mask > 0, image, 0)).all():
+    valid = torch.where(mask > 0, image, 0)
+    if not torch.isfinite(valid).all():
         raise ValueError("image with NaN or infinite values among its valid pixels")
+    if valid.min() < -_ROUNDING or valid.max() > 1 + _ROUNDING:
+        raise ValueError(
+            f"image with valid pixels from {valid.min():.3g} to {valid.max():.3g}: expected [0,1]"
+        )

@@ -8,18 +8,18 @@ All of it is brought to the profile's size by area averages. A pixel is valid th
 pixel that it averages is: nothing of the hole is left in it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
 
 from cdlib.data.batches import Batch
+from cdlib.data.decode import UnreadableImageError, opened
 from cdlib.external import match_outputs
 from cdlib.judge import imagenet_judge
 from cdlib.methods import METHODS, compressor, open_method
@@ -68,8 +68,12 @@ def read_examples(folder: Path, size: int) -> Examples:
 
 
 @torch.no_grad()
-def score_modern(workspace: Workspace, folder: Path, methods: Iterable[str]) -> pd.DataFrame:
-    """Scores of MI-GAN and of our `methods`, in the columns of `cdlib.scores` and `left_out`.
+def score_modern(
+    workspace: Workspace, folder: Path, methods: Mapping[str, Iterable[str]]
+) -> pd.DataFrame:
+    """Scores of MI-GAN and of our `methods`, named for each of the profile's data sets.
+
+    In the columns of `cdlib.scores`, and `left_out`.
 
     The judge is the pre-trained network alone: the sets' images are of no class of ours.
     """
@@ -81,8 +85,9 @@ def score_modern(workspace: Workspace, folder: Path, methods: Iterable[str]) -> 
         examples = read_examples(folder / name, profile.size)
         batch = Batch(examples.truth, examples.mask, torch.zeros(len(examples.names)))
         outputs = {PEER: examples.output}
-        for method in methods:
-            fill = open_method(method, workspace.context(role))
+        context = workspace.context(role)
+        for method in methods[context.dataset]:
+            fill = open_method(method, context)
             truth = {"truth": batch.image} if METHODS[method].oracle else {}
             outputs[method] = fill(batch.image, batch.mask, **truth)
         for method, raw in outputs.items():
@@ -114,8 +119,8 @@ def save_modern(workspace: Workspace, scores: pd.DataFrame) -> pd.DataFrame:
 
 def _read(path: Path, mode: str, size: int) -> Tensor:
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             pixels = to_tensor(image.convert(mode))
-    except OSError:
-        raise ValueError(f"{path}: not an image that can be read") from None
+    except UnreadableImageError as error:
+        raise ValueError(f"{path}: {error}") from None
     return F.interpolate(pixels.unsqueeze(0), (size, size), mode="area").squeeze(0)

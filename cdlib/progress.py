@@ -68,3 +68,9 @@ def refuse_nan(values: dict[str, float], where: str) -> None:
             raise FloatingPointError(
                 f"{where}: {name} is {value}; lower the learning rate and start again"
             )
+
+
+def in_short(line: dict[str, float], best_by: str) -> str:
+    """Of a line of the log, the losses and the measurement that decides."""
+    shown = [name for name in line if name.startswith("loss_") or name.endswith(best_by)]
+    return " ".join(f"{name}={line[name]:.4f}" for name in shown)

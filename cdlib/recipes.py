@@ -1,6 +1,6 @@
 """What the training loop needs to know of a network: its nets, optimisers, phases and steps.
 
-A recipe is data, and one plain function a phase. The loop (`cdlib.train`) never asks which
+A recipe is data, and one plain function a phase. The loop (`cdlib.training`) never asks which
 method it trains.
 """
 

@@ -4,10 +4,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 
 def project_root() -> Path:
@@ -31,10 +33,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with names_file(path, temporary):
+            yield temporary
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is the one to be told
+            temporary.unlink()
+
+
+@contextmanager
+def names_file(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Give errors of writing the file's name, since a full disk is reported without one."""
+    try:
+        yield
+    except OSError as error:
+        nameless = error.filename is None or error.filename == str(temporary)
+        if error.errno is not None and nameless:
+            error.filename = str(path)
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of `atomic_path` whose process was killed."""
+    for path in folder.rglob(".*.tmp"):
+        process = path.stem.rpartition(".")[2]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

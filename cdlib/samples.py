@@ -1,5 +1,6 @@
 """What the notebooks show rather than count: tables of the data, sample images, sample grids."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,33 @@ def near_duplicate_table(datasets: dict[str, Arrays]) -> pd.DataFrame:
         for pair in near_duplicates(arrays.train, arrays.test)
     ]
     return pd.DataFrame(rows, columns=["dataset", "test", "train", "bits"])
+
+
+def test_manifest(datasets: dict[str, Arrays], twins: pd.DataFrame) -> pd.DataFrame:
+    """What scores are taken on, image by image: `dataset, image, label, sha256, left_out`.
+
+    The hash is of the decoded pixels at the profile's size; images with a twin (`twins` is
+    `near_duplicate_table`) are left out.
+    """
+    rows = []
+    for name, arrays in datasets.items():
+        test, own = arrays.test, set(twins.loc[twins["dataset"] == name, "test"])
+        for i, image in enumerate(test.names):
+            pixels = sha256(test.images[i].tobytes()).hexdigest()
+            rows.append((name, image, test.classes[test.labels[i]], pixels, image in own))
+    return pd.DataFrame(rows, columns=["dataset", "image", "label", "sha256", "left_out"])
+
+
+def mask_manifest(size: int, fraction: float) -> pd.DataFrame:
+    """The masks that scores are taken under: `side, height, width, missing, sha256`.
+
+    The hash is of the mask's bytes, one a pixel, 1 valid.
+    """
+    rows = []
+    for side in SIDES:
+        mask = edge_mask(size, size, side, fraction)[0].byte().numpy()
+        rows.append((side, size, size, int((mask == 0).sum()), sha256(mask.tobytes()).hexdigest()))
+    return pd.DataFrame(rows, columns=["side", "height", "width", "missing", "sha256"])
 
 
 def sample_rows(array: PreparedArray, rows: int, columns: int) -> list[list[Tensor]]:

@@ -79,12 +79,13 @@ def score_methods(
     for name in names:
         path = context.run.scores / context.dataset / f"{name}.parquet"
         fingerprint = _fingerprint(name, context, test)
-        if not _is_current(path, fingerprint):
+        if (kept := _kept(path, fingerprint)) is None:
             frame = score_method(name, context, test, judges)
             with atomic_path(path) as temporary:
                 frame.attrs["fingerprint"] = fingerprint
                 frame.to_parquet(temporary)
-        parts.append(pd.read_parquet(path))
+            kept = pd.read_parquet(path)
+        parts.append(kept)
     return pd.concat(parts, ignore_index=True)
 
 
@@ -125,19 +126,31 @@ def measure(
     cut = partial(metrics.crop_to_hole, mask=batch.mask, size=input_size)
     judged_hole = judges.of_truth((side, *names), cut(batch.image))
     hole = judges.logits(cut(raw))
+    columns: dict[str, Tensor] = {}
     rows = []
     for variant, output in (("raw", raw), ("composed", composed)):
-        columns = {m: getattr(metrics, m)(output, batch.image) for m in MEASURES}
-        for suffix, logits in judges.logits(output).items():
-            known = judged[suffix]
-            top = min(5, known.shape[1])
-            columns[f"similarity{suffix}"] = metrics.similar(logits, known, 1)
-            columns[f"similarity5{suffix}"] = metrics.similar(logits, known, top)
-            columns[f"similarity_hole{suffix}"] = metrics.similar(
-                hole[suffix], judged_hole[suffix], 1
-            )
+        # Many fills keep the valid pixels themselves: what is asked once is not asked again.
+        if variant == "raw" or not torch.equal(raw, composed):
+            columns = {m: getattr(metrics, m)(output, batch.image) for m in MEASURES}
+            columns |= _similarities(judges.logits(output), judged, hole, judged_hole)
         rows.append(pd.DataFrame({"image": names} | columns).assign(side=side, variant=variant))
     return pd.concat(rows, ignore_index=True)
+
+
+def _similarities(
+    output: dict[str, Tensor],
+    truth: dict[str, Tensor],
+    hole: dict[str, Tensor],
+    hole_truth: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """The columns `SIMILARITIES` from logits by suffix, of the frame and of the hole alone."""
+    columns = {}
+    for suffix, logits in output.items():
+        known = truth[suffix]
+        columns[f"similarity{suffix}"] = metrics.similar(logits, known, 1)
+        columns[f"similarity5{suffix}"] = metrics.similar(logits, known, min(5, known.shape[1]))
+        columns[f"similarity_hole{suffix}"] = metrics.similar(hole[suffix], hole_truth[suffix], 1)
+    return columns
 
 
 @torch.no_grad()
@@ -177,7 +190,13 @@ def _fingerprint(name: str, context: Context, test: PreparedArray) -> str:
     return digest([name, hashes, test.manifest["sha256"], settings])
 
 
-def _is_current(path: Path, fingerprint: str) -> bool:
-    return (
-        path.exists() and pd.read_parquet(path, columns=[]).attrs.get("fingerprint") == fingerprint
-    )
+def _kept(path: Path, fingerprint: str) -> pd.DataFrame | None:
+    """The scores in `path`, if they are there, can be read and are of `fingerprint`."""
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        print(f"{path}: damaged, scored anew ({type(error).__name__})")
+        return None
+    return frame if frame.attrs.get("fingerprint") == fingerprint else None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -26,6 +26,15 @@ class ConfigurationError(ValueError):
     """A profile, a key or a value that the study does not take; the message is one line."""
 
 
+def _folder_name(name: str) -> str:
+    if Path(name).name != name or name in ("", ".."):
+        raise ValueError("it names a folder; leave out slashes, and '..'")
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+
+
 class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -33,12 +42,14 @@ class Settings(BaseModel):
 class DatasetSettings(Settings):
     """One data set: where it comes from and how much of it is used."""
 
-    name: str
+    name: FolderName
     source: Literal["synthetic-scenes", "synthetic-faces", "folder", "places365", "celeba"]
     root: Location | None = None
     train: Count | None = None  # at most so many training images; null takes all
     validation: Count = 300  # cut from the training part, where the set has none of its own
     test: Count | None = None
+    # A folder of `cdlib data shard`: training images are then read from there.
+    shards: Location | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> "DatasetSettings":
@@ -141,7 +152,12 @@ class EvaluateSettings(Settings):
     """`methods` stand in Table 2, in this order: names of `cdlib.methods.METHODS`."""
 
     methods: tuple[str, ...] = Field(
-        ("Ours_STS", "Ours_STS_oracle", "Ours_SRN", "Ours_bicubic", "mean", "masked", "stretch"),
+        (
+            *("Ours_STS", "Ours_STS_oracle", "Ours_SRN", "Ours_bicubic"),
+            *("GatedConv", "PartialConv", "EdgeConnect", "EdgeConnect_oracle", "ContextEncoder"),
+            *("telea", "navier_stokes", "biharmonic", "patchmatch", "nearest_image"),
+            *("mean", "masked", "stretch"),
+        ),
         strict=False,
     )
     batch_size: Count = 50
@@ -152,7 +168,7 @@ class EvaluateSettings(Settings):
 class Profile(Settings):
     """A whole study, resolved."""
 
-    name: str
+    name: FolderName
     seed: Annotated[int, Field(ge=0)] = 0
     size: Annotated[int, Field(ge=32, multiple_of=8)]  # pixels, HR side
     fraction: Fraction = 0.3  # of the frame that an edge hole takes
@@ -215,7 +231,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         )
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigurationError(f"override {text!r}: the value is not YAML") from None
     if isinstance(parsed, str):
         with suppress(ValueError):  # YAML 1.1 takes 1e-4 for a string
@@ -228,7 +244,7 @@ def _read(profile: str | Path) -> dict[str, Any]:
         text = (resources.files("cdlib") / "profiles" / f"{profile}.yaml").read_text("utf-8")
     elif Path(profile).suffix in (".yaml", ".yml"):
         try:
-            text = Path(profile).read_text("utf-8")
+            text = Path(profile).read_bytes()
         except OSError as error:
             raise ConfigurationError(f"profile {profile}: {error.strerror}") from None
     else:
@@ -238,7 +254,7 @@ def _read(profile: str | Path) -> dict[str, Any]:
         )
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = str(error).replace("\n", " ")
         raise ConfigurationError(f"profile {profile}: not YAML: {where}") from None
     if not isinstance(content, dict):
@@ -269,7 +285,7 @@ def _explain(error: ValidationError) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     return (
         f"{key} = {fault['input']!r}: {message[0].lower()}{message[1:]}{more}"
-        if not isinstance(fault["input"], dict)
+        if not isinstance(fault["input"], dict | list)
         else f"{key}: {message}{more}"
     )
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from cdlib.imports import used_modules
-from cdlib.runs import digest, write_json
+from cdlib.runs import digest, resolve, write_json
 from cdlib.settings import ConfigurationError, Profile
 
 PARAMETERS = {"profile", "overrides", "results_dir"}
+_RECORD = {"inputs", "data", "seconds", "finished"}  # what `stages.json` holds of a stage
 
 
 @dataclass(frozen=True)
@@ -116,16 +117,22 @@ def _code_hash(source: str) -> str:
 
 
 def data_manifests(profile: Profile, prepared: Path) -> dict[str, dict[str, Any]]:
-    """`<data set>/<split>-<size>` -> manifest, of the profile's data sets as far as prepared."""
+    """`<data set>/<split>-<size>` -> manifest, of the profile's data sets as far as prepared.
+
+    That of images in shards is `<data set>/train-shards`.
+    """
     manifests = {}
     for dataset in profile.datasets:
-        for path in sorted((prepared / dataset.name).glob("*.json")):
+        files = {path.stem: path for path in sorted((prepared / dataset.name).glob("*.json"))}
+        if dataset.shards is not None:
+            files["train-shards"] = resolve(dataset.shards) / "manifest.json"
+        for name, path in files.items():
             try:
                 content = json.loads(path.read_text("utf-8"))
-            except ValueError:
-                continue  # damaged: whoever opens the array makes it anew
-            if "sha256" in content:
-                manifests[f"{dataset.name}/{path.stem}"] = content
+            except (FileNotFoundError, ValueError):
+                continue  # whoever opens the images makes them anew, or says what is wrong
+            if isinstance(content, dict) and {"count", "skipped", "sha256"} <= content.keys():
+                manifests[f"{dataset.name}/{name}"] = content
     return manifests
 
 
@@ -139,11 +146,14 @@ class Records:
     @classmethod
     def read(cls, path: Path) -> "Records":
         try:
-            return cls(path, json.loads(path.read_text("utf-8")))
+            stages = json.loads(path.read_text("utf-8"))
+            if all(record.keys() >= _RECORD for record in stages.values()):
+                return cls(path, stages)
         except FileNotFoundError:
             return cls(path, {})
-        except ValueError:
-            raise ConfigurationError(f"{path}: damaged; delete it and run again") from None
+        except (ValueError, AttributeError):
+            pass
+        raise ConfigurationError(f"{path}: damaged; delete it and run again")
 
     def key(self, stage: str) -> str | None:
         """What the next stage depends on; None where this one has not run."""

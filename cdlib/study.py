@@ -7,7 +7,7 @@ themselves, `stages.json` (which says what is up to date) and `run.json` (where 
 import json
 import os
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,7 +20,7 @@ from cdlib.display import Display, clock
 from cdlib.execution import CellStarted, Failed, Job, Printed, execute
 from cdlib.locks import exclusive
 from cdlib.provenance import describe_device, provenance
-from cdlib.runs import Run, project_root, resolve, write_json, write_text
+from cdlib.runs import Run, project_root, remove_leftovers, resolve, write_json, write_text
 from cdlib.settings import ConfigurationError, Profile, load_profile
 from cdlib.stages import Records, Stage, data_manifests, input_hash, read_stages
 
@@ -65,16 +65,15 @@ class Study:
             # Whatever happens now, the old outputs are no longer this stage's.
             records.drop(stage.name)
             seconds = self._execute(stage)
-            records.put(
-                stage.name,
-                {
-                    "inputs": inputs,
-                    "data": self._data(),
-                    "seconds": round(seconds, 1),
-                    "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                },
-            )
-            self._write_provenance(records)
+            record = {
+                "inputs": inputs,
+                "data": self._data(),
+                "seconds": round(seconds, 1),
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            # In this order, so that an interruption cannot leave `run.json` behind for good.
+            self._write_provenance(records.stages | {stage.name: record})
+            records.put(stage.name, record)
 
     def _copy(self, stage: Stage) -> Path:
         return self.run.notebooks / stage.path.name
@@ -128,21 +127,26 @@ class Study:
         return display.seconds
 
     def _keep(self, partial: Path, copy: Path) -> None:
-        """Move the executed copy to its place, free of the paths of this machine."""
-        if partial.exists():
-            write_text(copy, partial.read_text("utf-8").replace(f"{self.root}{os.sep}", ""))
+        """Move the executed copy to its place, free of the paths of this machine.
+
+        One that is cut short (the disk was full) stays away: no notebook could be made of it.
+        """
+        with suppress(FileNotFoundError, ValueError):
+            text = partial.read_text("utf-8")
+            json.loads(text)
+            write_text(copy, text.replace(f"{self.root}{os.sep}", ""))
 
     def _describe(self, stage: Stage, cell: CellStarted | None, failure: str, log: Path) -> str:
         where = f"cell {cell.number} ({cell.first_line})" if cell else "before its first cell"
         logged = f" and {log.name}" if log.exists() else ""
         return f"{stage.name}: {where}: {failure}; see {self._copy(stage)}{logged}"
 
-    def _write_provenance(self, records: Records) -> None:
+    def _write_provenance(self, records: dict[str, dict[str, Any]]) -> None:
         stages = {}
-        for name, record in sorted(records.stages.items()):
+        for name, record in sorted(records.items()):
             stages[name] = {key: record[key] for key in ("seconds", "finished")}
             timings = self.run.folder / "timings" / f"{name}.json"
-            if timings.exists():
+            with suppress(FileNotFoundError, ValueError):  # it says more, and is missed by none
                 stages[name]["throughput"] = json.loads(timings.read_text("utf-8"))
         content = provenance(self.profile, self.root, stages, self._manifests(), self.device)
         write_json(self.run.folder / "run.json", content)
@@ -174,8 +178,6 @@ def run_study(
         StageError: a notebook failed.
     """
     resolved = load_profile(profile, overrides)
-    if Path(resolved.name).name != resolved.name:
-        raise ConfigurationError(f"name = {resolved.name!r}: it names a folder; leave out slashes")
     stages = read_stages(notebooks or project_root() / "notebooks")
     chosen = [name for number in only for name in _numbered(stages, number)]
     if chosen and fresh:
@@ -190,6 +192,7 @@ def run_study(
     run.folder.mkdir(parents=True, exist_ok=True)
     study = Study(resolved, parameters, stages, run, project_root(), console or Console())
     with exclusive(run.folder / ".lock"):
+        remove_leftovers(run.folder)
         study.sequence(chosen, fresh)
 
 

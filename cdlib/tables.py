@@ -17,6 +17,12 @@ TABLE2 = ["dataset", "method", "variant", "mask", "n", "l1", "l2", "similarity",
 TABLE2 += ["psnr", "ssim", "similarity_1k", "similarity5_1k"]
 TABLE2 += ["similarity_hole", "similarity_hole_1k"]
 
+# The methods of the paper's Table 2, and what it has of each. The printed figures were not at hand:
+# one that is typed in here, e.g. {"Ours_STS": {"l1": ...}}, stands in the table beside ours.
+PAPER_METHODS = ["GatedConv", "PartialConv", "EdgeConnect", "Ours_SRN", "Ours_STS"]
+PAPER_METRICS = ["l1", "l2", "similarity", "similarity5"]
+PAPER_TABLE2: dict[str, dict[str, float]] = {}
+
 
 def mean_with_interval(
     rows: pd.DataFrame,
@@ -57,6 +63,29 @@ def table2(measured: pd.DataFrame) -> pd.DataFrame:
     index = ["dataset", "method", "variant", "mask", "n"]
     wide = measured.pivot_table(index=index, columns="metric", values="value", sort=False)
     return wide.reset_index().rename_axis(columns=None).reindex(columns=TABLE2)
+
+
+def paper_table2(measured: pd.DataFrame) -> pd.DataFrame:
+    """The paper's printed Table 2 beside ours on composed outputs; empty where it is not known.
+
+    Columns `method, l1, l2, similarity, similarity5`, then the same of the paper, with `_paper`.
+    """
+    ours = table2(measured[measured["variant"] == "composed"]).set_index("method")
+    methods = [method for method in PAPER_METHODS if method in ours.index]
+    paper = pd.DataFrame.from_dict(PAPER_TABLE2, orient="index", dtype=float)
+    paper = paper.reindex(index=methods, columns=PAPER_METRICS)
+    return ours.loc[methods, PAPER_METRICS].join(paper.add_suffix("_paper")).reset_index()
+
+
+def without_near_duplicates(scores: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """The scores of test images that have no twin among the training images.
+
+    `folder` holds the table `near_duplicates` that the first notebook wrote; `scores` has the
+    columns `dataset` and `image`.
+    """
+    twins = pd.read_csv(folder / "near_duplicates.csv", dtype=str)
+    twins = pd.MultiIndex.from_frame(twins[["dataset", "test"]])
+    return scores[~pd.MultiIndex.from_frame(scores[["dataset", "image"]]).isin(twins)]
 
 
 def table2_shown(measured: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
@@ -101,7 +130,7 @@ def save_table(
 ) -> pd.DataFrame:
     """Write `name`.csv, .md and .tex into `folder`; `shown` is the form for reading. Returns it."""
     shown = frame if shown is None else shown
-    write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    save_csv(frame, folder, name)
     markdown = shown.to_markdown(index=False, floatfmt=".4g", missingval="")
     write_text(folder / f"{name}.md", f"{caption}\n\n{markdown}\n")
     latex = shown.style.hide(axis="index").format(precision=4, na_rep="", escape="latex")
@@ -109,6 +138,12 @@ def save_table(
     text = latex.to_latex(hrules=True, caption=caption.replace("%", r"\%").replace("_", r"\_"))
     write_text(folder / f"{name}.tex", text.replace("±", r"$\pm$"))
     return shown
+
+
+def save_csv(frame: pd.DataFrame, folder: Path, name: str) -> pd.DataFrame:
+    """Write `name`.csv alone, for what is too long to read. Returns it."""
+    write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    return frame
 
 
 def _digits(metric: str, digits: int) -> int:

@@ -54,13 +54,18 @@ def read_threshold(context: Context) -> float:
     """The profile's threshold, or the one that `choose_threshold` kept.
 
     Raises:
-        CheckpointError: none was chosen yet.
+        CheckpointError: none was chosen yet, or its file is damaged.
     """
     if context.profile.texture.threshold is not None:
         return context.profile.texture.threshold
-    if not _file(context).exists():
-        raise CheckpointError(f"no {_file(context)}: run notebook 03, or set texture.threshold")
-    return json.loads(_file(context).read_text("utf-8"))["threshold"]
+    file = _file(context)
+    try:
+        return float(json.loads(file.read_text("utf-8"))["threshold"])
+    except FileNotFoundError:
+        reason = f"no {file}"
+    except (ValueError, KeyError, TypeError):
+        reason = f"{file} is damaged"
+    raise CheckpointError(f"{reason}: run notebook 03, or set texture.threshold")
 
 
 def _file(context: Context) -> Path:

@@ -76,7 +76,13 @@ def _compare(known: Path, made: Path, reason: str) -> Iterator[Finding]:
         if not (made / path.name).exists():
             yield Finding(path.stem, "whole table", f"not made again: {reason}", checked=False)
             continue
-        yield from compare_tables(path.stem, pd.read_csv(path), pd.read_csv(made / path.name))
+        try:
+            tables = pd.read_csv(path), pd.read_csv(made / path.name)
+        except ValueError as error:
+            reason = f"cannot be read: {' '.join(str(error).split())}"
+            yield Finding(path.stem, "whole table", reason, checked=True)
+            continue
+        yield from compare_tables(path.stem, *tables)
 
 
 def compare_tables(name: str, known: pd.DataFrame, made: pd.DataFrame) -> Iterator[Finding]:

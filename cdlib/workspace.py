@@ -8,14 +8,13 @@ import pandas as pd
 import yaml
 
 from cdlib.checkpoints import read_about
-from cdlib.data.array import PreparedArray, prepare
+from cdlib.data.array import PreparedArray
+from cdlib.data.splits import open_split
 from cdlib.fast.memory import keep_freed_memory
 from cdlib.methods.context import Context
 from cdlib.runs import Run, resolve, write_json, write_text
 from cdlib.settings import Profile, load_profile
-
-# Splits stay the same under every training seed, so that seeds compare trainings alone.
-SPLIT_SEED = 0
+from cdlib.synchronised import is_first_process
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,9 @@ class Workspace:
         return Context(self.profile, self.run, self.profile.dataset(dataset).name)
 
     def arrays(self, dataset: str) -> Arrays:
-        """Prepared once, then opened; see `cdlib.data.array.prepare`."""
-        profile = self.profile
-        spec = profile.dataset(dataset)
-        if spec.root is not None:
-            spec = spec.model_copy(update={"root": resolve(spec.root)})
-        kept = round(profile.size * profile.data.margin)
-        sizes = {"train": kept, "validation": profile.size, "test": profile.size}
-        folder = resolve(profile.data.prepared)
-        return Arrays(
-            **{s: prepare(spec, s, size, folder, SPLIT_SEED) for s, size in sizes.items()}
-        )
+        """Prepared once, then opened; see `cdlib.data.splits.open_split`."""
+        splits = ("train", "validation", "test")
+        return Arrays(*(open_split(self.profile, dataset, split) for split in splits))
 
     def record_trainings(self, stage: str, nets: list[Path]) -> pd.DataFrame:
         """What the trainings of a stage took, for `run.json`; a row a net.
@@ -79,5 +70,6 @@ def open_workspace(
     resolved = load_profile(profile, overrides)
     run = Run(resolve(results_dir) / resolved.name)
     content = yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False)
-    write_text(run.profile_file, content)
+    if is_first_process():
+        write_text(run.profile_file, content)
     return Workspace(resolved, run)

@@ -16,7 +16,7 @@ from cdlib.methods import edge_connect, peers
 from cdlib.methods.edge_connect import canny, predict_edges
 from cdlib.nets.edge_connect import EdgeGenerator, InpaintingGenerator, PatchCritic
 from cdlib.settings import SIDES
-from cdlib.train import train
+from cdlib.training import train
 
 WIDTH = 4
 

@@ -165,7 +165,7 @@ def test_what_is_wrong_with_outputs_is_said_by_name(workspace, test_set, inputs,
     first.write_bytes(good[:200])
     refused(f"{names[0]}.png: ")
     first.write_text("not an image")
-    refused(f"{names[0]}.png: not an image that can be read")
+    refused(f"{names[0]}.png: not a JPEG")
     first.write_bytes(good)
     (outputs / f"{names[0]}.bmp").write_bytes(good)
     refused(f"{names[0]}.png and {names[0]}.bmp: two images of one name")
@@ -236,7 +236,9 @@ def test_no_valid_pixel_of_a_resized_example_holds_any_of_the_hole(examples):
 
 
 def test_mi_gan_is_scored_beside_ours(workspace, examples):
-    scores = modern.score_modern(workspace, examples, ["mean", "masked"])
+    scores = modern.score_modern(
+        workspace, examples, {name: ["mean", "masked"] for name in workspace.datasets}
+    )
     shown = modern.save_modern(workspace, scores)
     assert len(shown) == 2 * 3 * 2  # sets, methods, variants
     peer = scores[scores["method"] == "MI-GAN"]

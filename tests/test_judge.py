@@ -23,7 +23,7 @@ from cdlib.judge import (
 )
 from cdlib.runs import Run
 from cdlib.settings import Profile, load_profile
-from cdlib.train import train
+from cdlib.training import train
 
 LITE = "tf_efficientnet_lite0"
 CLASSES = ("dark", "red", "blue")

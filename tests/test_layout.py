@@ -57,14 +57,6 @@ def test_the_package_and_its_command_open_without_heavy_libraries():
     assert done.stdout.strip() == "set()"
 
 
-def test_nothing_is_unpickled_and_no_yaml_runs_code():
-    for path in PACKAGE.rglob("*.py"):
-        text = path.read_text("utf-8")
-        assert not re.search(r"pickle\.load|weights_only\s*=\s*False|yaml\.load\(", text), path
-        for call in re.findall(r"torch\.load\([^)]*\)", text):
-            assert "weights_only=True" in call, path
-
-
 def test_files_stay_small():
     long = {p.name for p in PACKAGE.rglob("*.py") if len(p.read_text("utf-8").splitlines()) > 300}
     assert long == set()

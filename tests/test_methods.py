@@ -53,6 +53,18 @@ def test_an_oracle_takes_the_truth_by_name_and_refuses_to_run_without(workspace,
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_nothing_missing_and_next_to_nothing_valid_are_filled_too(workspace, name):
+    method = load_method(name, workspace.run.folder, "scenes")
+    image = images()[0][:1]
+    whole, block = torch.ones(1, 1, 32, 32), torch.zeros(1, 1, 32, 32)
+    block[..., 8:16, 8:16] = 1
+    for mask in (whole, block):
+        output = method(image, mask, truth=image) if name in ORACLES else method(image, mask)
+        assert output.shape == image.shape
+        assert output.isfinite().all()
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_what_is_wrong_is_refused_at_the_door(workspace, name):
     method = load_method(name, workspace.run.folder, "scenes")
     image, mask = images()

@@ -194,6 +194,23 @@ def empty_labels(folder: Path) -> None:
     (folder / "train-16.labels.npy").write_bytes(b"")
 
 
+def unknown_class(folder: Path) -> None:
+    np.save(folder / "train-16.labels.npy", np.full(30, 3, np.int64))
+
+
+def no_classes(folder: Path) -> None:
+    drop(folder, "classes")
+
+
+def no_hash(folder: Path) -> None:
+    drop(folder, "sha256")
+
+
+def drop(folder: Path, key: str) -> None:
+    path = folder / "train-16.json"
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != key}))
+
+
 def no_labels(folder: Path) -> None:
     (folder / "train-16.labels.npy").unlink()
 
@@ -209,6 +226,9 @@ def no_labels(folder: Path) -> None:
         (other_labels, "labels"),
         (empty_labels, "damaged"),
         (no_labels, "missing"),
+        (unknown_class, "classes"),
+        (no_classes, "damaged"),
+        (no_hash, "not whole"),
     ],
 )
 def test_a_damaged_array_is_made_anew(root, tmp_path, capsys, harm, notice):

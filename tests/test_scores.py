@@ -69,6 +69,22 @@ def test_scores_are_kept_until_a_net_changes(workspace, judges, monkeypatch):
         scores.score_methods(["Ours_bicubic"], context, test, judges)
 
 
+def test_scores_that_cannot_be_read_are_taken_anew(workspace, judges, monkeypatch, capsys):
+    context, test = workspace.context("scenes"), workspace.arrays("scenes").test
+    made = []
+    monkeypatch.setattr(scores, "score_method", lambda *_: made.append(1) or made_scores())
+    path = workspace.run.scores / "synthetic-scenes" / "masked.parquet"
+    for content in (None, b"", b"PAR1", lambda whole: whole[:-40], lambda whole: whole[:500]):
+        if content is not None:
+            path.write_bytes(content(path.read_bytes()) if callable(content) else content)
+        before = len(made)
+        scores.score_methods(["masked"], context, test, judges)
+        assert len(made) == before + 1
+        assert (content is not None) == (f"{path}: damaged" in capsys.readouterr().out)
+        scores.score_methods(["masked"], context, test, judges)
+        assert len(made) == before + 1
+
+
 def made_scores() -> pd.DataFrame:
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(

@@ -7,72 +7,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from fake_study import Runs, fake_study
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from notebook_files import write_notebook
 from papermill.exceptions import PapermillExecutionError
 from rich.console import Console
 
-from cdlib import imports, study
+from cdlib import imports
 from cdlib.display import Display, clock
 from cdlib.execution import CellStarted, Failed, Job, Printed, _Relay, execute, failure_reason
 from cdlib.imports import used_modules
 from cdlib.locks import exclusive
 from cdlib.settings import ConfigurationError, load_profile
 from cdlib.stages import data_manifests, input_hash, read_stages
-from cdlib.study import StageError, run_study
-
-
-class Runs:
-    """A folder of notebooks whose execution is faked: it is noted, and copies the notebook."""
-
-    def __init__(self, folder: Path) -> None:
-        self.notebooks = folder / "notebooks"
-        self.results = folder / "results"
-        self.prepared = folder / "prepared"
-        self.done: list[str] = []
-        self.jobs: list[Job] = []
-        self.fails_at: str | None = None
-        self.screen = io.StringIO()
-
-    def execute(self, job: Job) -> Iterator[CellStarted | Failed]:
-        self.done.append(job.source.stem)
-        self.jobs.append(job)
-        job.log.touch()
-        job.output.write_text(job.source.read_text())
-        yield CellStarted(1, "first line")
-        if job.source.stem == self.fails_at:
-            yield Failed("ValueError: no")
-
-    def __call__(self, overrides: dict | None = None, **options) -> list[str]:
-        """Which notebooks one run of the study executes."""
-        self.done = []
-        run_study(
-            "quick",
-            {"data.prepared": str(self.prepared)} | (overrides or {}),
-            self.results,
-            notebooks=self.notebooks,
-            console=Console(file=self.screen, width=200),
-            **options,
-        )
-        return self.done
-
-    def read(self, name: str) -> dict:
-        return json.loads((self.results / "quick" / name).read_text())
+from cdlib.study import StageError
 
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    fake = Runs(tmp_path)
-    for name in ("02_second", "01_first", "03_third"):
-        write_notebook(fake.notebooks, name, "1 + 1")
-    monkeypatch.setattr(study, "execute", fake.execute)
-    monkeypatch.setattr(study, "describe_device", lambda: {"cpu": "a processor"})
-    return fake
+    return fake_study(tmp_path, monkeypatch)
 
 
 def test_runs_in_order_and_then_not_again(runs: Runs) -> None:
@@ -269,7 +226,8 @@ def test_a_changed_module_changes_the_hash_and_a_comment_does_not(
 def test_manifests_of_other_data_sets_are_left_out(tmp_path: Path) -> None:
     for name in ("synthetic-faces", "others"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "test-64.json").write_text('{"sha256": "aa"}')
+        manifest = {"sha256": "aa", "count": 3, "skipped": {}}
+        (tmp_path / name / "test-64.json").write_text(json.dumps(manifest))
     assert list(data_manifests(load_profile("quick"), tmp_path)) == ["synthetic-faces/test-64"]
 
 

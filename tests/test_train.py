@@ -16,7 +16,7 @@ from cdlib import checkpoints
 from cdlib.methods import compressor
 from cdlib.progress import Files
 from cdlib.recipes import Phase
-from cdlib.train import train
+from cdlib.training import train
 
 PROGRAM = """
 import json, sys
@@ -24,7 +24,7 @@ sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from tiny import tiny_workspace
 from cdlib.methods import compressor
-from cdlib.train import train
+from cdlib.training import train
 workspace = tiny_workspace(Path(sys.argv[1]))
 data = workspace.arrays("scenes")
 train(compressor.recipe(workspace.profile), workspace.profile, workspace.run,

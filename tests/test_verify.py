@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdlib.verify import compare_tables, verify
+from cdlib.verify import _compare, compare_tables, verify
 
 
 def table(**changes) -> pd.DataFrame:
@@ -47,6 +47,17 @@ def test_long_tables_take_the_tolerance_of_their_metric():
     known = pd.DataFrame({"metric": ["psnr", "l1"], "value": [20.0, 0.05]})
     made = pd.DataFrame({"metric": ["psnr", "l1"], "value": [20.005, 0.055]})
     assert [f.where for f in compare_tables("t", known, made)] == ["row 2 (l1), value"]
+
+
+def test_a_table_that_cannot_be_read_is_one_finding(tmp_path):
+    for folder in ("known", "made"):
+        (tmp_path / folder).mkdir()
+        table().to_csv(tmp_path / folder / "table2.csv", index=False)
+    (tmp_path / "known" / "table2.csv").write_bytes(b"")
+    [finding] = _compare(tmp_path / "known", tmp_path / "made", "")
+    assert finding.checked
+    assert (finding.table, finding.where) == ("table2", "whole table")
+    assert finding.reason.startswith("cannot be read: No columns")
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path):

@@ -147,6 +147,10 @@ def _fault(files: ArrayFiles, wanted: dict[str, Any]) -> str | None:
         labels = np.load(files.labels, allow_pickle=False)
         if len(names) != count or labels.shape != (count,) or labels.dtype != np.int64:
             return "its names or labels are not its manifest's"
+        if labels.min() < 0 or labels.max() >= len(manifest["classes"]):
+            return "its labels are not of its classes"
+        if not {"sha256", "skipped"} <= manifest.keys():
+            return "its manifest is not whole"
     except FileNotFoundError as error:
         return f"{error.filename} is missing"
     except (OSError, ValueError, TypeError, KeyError, EOFError):

@@ -5,6 +5,8 @@ turned into RGB by Pillow's plain formula.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -32,14 +34,24 @@ def decode(data: bytes | Path, size: int) -> np.ndarray:
         UnreadableImageError: a file that is missing, empty, broken, cut short, in another format,
             in 32-bit grey, or of more pixels than `PIL.Image.MAX_IMAGE_PIXELS`. Never another.
     """
-    file = BytesIO(data) if isinstance(data, bytes) else data
+    with opened(BytesIO(data) if isinstance(data, bytes) else data) as image:
+        image.draft(None, (_OVERSIZE * size, _OVERSIZE * size))
+        return np.asarray(_square(_rgb(ImageOps.exif_transpose(image)), size))
+
+
+@contextmanager
+def opened(file: BytesIO | Path) -> Iterator[Image.Image]:
+    """An image file with its pixels yet to be read, in one of `FORMATS`.
+
+    Raises:
+        UnreadableImageError: see `decode`; for what fails within the block, too.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata beside a sound image
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=FORMATS) as image:
-                image.draft(None, (_OVERSIZE * size, _OVERSIZE * size))
-                return np.asarray(_square(_rgb(ImageOps.exif_transpose(image)), size))
+                yield image
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:

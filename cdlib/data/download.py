@@ -5,6 +5,7 @@ torchvision's data sets take seconds to import, hence inside the functions.
 """
 
 import os
+import tarfile
 from pathlib import Path
 
 from cdlib.data.folder import PARTITION_FILE, PARTITION_IMAGES, Listing, Split, list_folder
@@ -34,6 +35,7 @@ def ensure_places365(root: Path, split: Split, *, download: bool = False) -> Lis
         return Listing(root, [], ())
     from torchvision import datasets
 
+    _unpack_inside()
     try:
         places = datasets.Places365(
             root, split=_PLACES365_PARTS[split], small=True, download=download
@@ -68,12 +70,21 @@ def ensure_celeba(root: Path, split: Split, *, download: bool = False) -> Listin
         raise _missing("CelebA", root, download, reason, _CELEBA_BY_HAND)
     from torchvision import datasets
 
+    _unpack_inside()
     try:
         datasets.CelebA(root, download=True)
     except Exception as error:
         # As above; and torchvision needs the package gdown here.
         raise _missing("CelebA", root, download, error, _CELEBA_BY_HAND) from error
     return list_folder(root / "celeba", split)
+
+
+def _unpack_inside() -> None:
+    """Let no member of a tar file land outside its folder.
+
+    torchvision takes tarfile's default, which allows it before Python 3.14; zipfile never does.
+    """
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
 
 
 def _missing(

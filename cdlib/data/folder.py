@@ -33,7 +33,8 @@ def list_folder(root: Path, split: Split) -> Listing:
     Raises:
         FileNotFoundError: no such folder, neither layout in it, a folder without images, or a
             partition line that names no file.
-        ValueError: a class in `test` that `train` lacks, or a partition line that is not one.
+        ValueError: a class in `test` that `train` lacks, a partition line that is not one, or a
+            name that is not UTF-8.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; {_remedy()}")
@@ -98,4 +99,9 @@ def _names(folder: Path, *, folders: bool) -> list[str]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {_remedy()}")
     with os.scandir(folder) as entries:
-        return [e.name for e in entries if e.is_dir() == folders and e.name[0] != "."]
+        names = [e.name for e in entries if e.is_dir() == folders and e.name[0] != "."]
+    for name in names:
+        if name != name.encode("utf-8", "replace").decode():
+            # It would do until the scores are written, hours later.
+            raise ValueError(f"{folder}: the name {name!r} in it is not UTF-8; rename it")
+    return names

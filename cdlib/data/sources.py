@@ -6,6 +6,7 @@ numbered, and each split has its own range of numbers.
 """
 
 import hashlib
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,9 +111,13 @@ def _drawn(dataset: DatasetSettings, split: Split, seed: int) -> Source:
 
 def _bytes_of(path: Path) -> int:
     try:
-        return path.stat().st_size
+        status = path.stat()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: listed but not there; unpack the set again") from None
+    if not stat.S_ISREG(status.st_mode):
+        # To read a pipe would be to wait without end.
+        raise ValueError(f"{path}: a pipe, device or folder, not an image file; take it away")
+    return status.st_size
 
 
 def _hash(lines: Iterable[str]) -> str:

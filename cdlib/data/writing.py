@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from cdlib.data.decode import UnreadableImageError
 from cdlib.data.sources import Source
-from cdlib.runs import atomic_path, write_json
+from cdlib.runs import atomic_path, names_file, write_json
 
 FLUSH_EVERY = 1000
 
@@ -95,7 +95,11 @@ def write_arrays(source: Source, size: int, files: ArrayFiles, at: Reached) -> R
     pixels, labels = files[".npy.partial"], files[".labels.partial"]
     pixels.touch()
     labels.touch()
-    with open(pixels, "r+b") as pixel_file, open(labels, "r+b") as label_file:
+    with (
+        names_file(files.images),
+        open(pixels, "r+b") as pixel_file,
+        open(labels, "r+b") as label_file,
+    ):
         pixel_file.truncate(_image_bytes(at.kept, size))
         label_file.truncate(8 * at.kept)
         pixel_file.seek(_image_bytes(at.kept, size))

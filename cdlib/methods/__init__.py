@@ -5,7 +5,7 @@ any size divisible by 8, and never sees a pixel under the mask. It returns its r
 whole frame; `cdlib.compose` puts the valid pixels back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,23 @@ RECIPES: dict[str, Callable[[Context], Recipe]] = {
     edge_connect.NAME: lambda context: edge_connect.recipe(context.profile),
     context_encoder.NAME: lambda context: context_encoder.recipe(context.profile),
 }
+
+
+def rivals_of(methods: Iterable[str]) -> list[str]:
+    """The nets, in the order of `RECIPES`, that the named methods need beside the paper's own."""
+    needed = {net for method in methods for net in METHODS[method].nets}
+    return [net for net in RECIPES if net in needed - {compressor.NAME, ours_srn.NAME}]
+
+
+def finished_methods(methods: Iterable[str], context: Context) -> list[str]:
+    """The named methods; if the profile allows no training, those whose nets are finished."""
+    folder = context.run.checkpoints(context.dataset)
+
+    def is_finished(method: str) -> bool:
+        return all((folder / f"{net}.safetensors").exists() for net in METHODS[method].nets)
+
+    allowed = context.profile.train.allowed
+    return [method for method in methods if allowed or is_finished(method)]
 
 
 def load_method(name: str, results_dir: Path | str, dataset: str) -> Callable[..., Tensor]:

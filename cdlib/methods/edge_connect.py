@@ -25,6 +25,7 @@ from cdlib.nets.edge_connect import EdgeGenerator, InpaintingGenerator, PatchCri
 from cdlib.perceptual import Features, perceptual_loss, style_loss
 from cdlib.recipes import Losses, Measurements, Nets, Optimiser, Phase, Recipe
 from cdlib.settings import Profile
+from cdlib.synchronised import mean_over_processes
 
 NAME = "edge_connect"
 SIGMA = 2.0  # of Canny's smoothing, in pixels
@@ -80,7 +81,7 @@ def recipe(profile: Profile) -> Recipe:
         look = features().to(output.device)
         seen, wanted = look(output), look(batch.image)
         parts = {
-            "l1": F.l1_loss(output, batch.image) / (1 - batch.mask).mean(),
+            "l1": F.l1_loss(output, batch.image) / mean_over_processes((1 - batch.mask).mean()),
             "adversarial": _as_real(fake),
             "perceptual": perceptual_loss(seen, wanted),
             "style": style_loss(seen, wanted),

@@ -11,18 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cdlib.data.array import PreparedArray, prepare
+from cdlib.data.array import PreparedArray
+from cdlib.data.splits import open_split
 from cdlib.masks import compose
 from cdlib.methods.context import Context
 from cdlib.nets.compression import FACTOR
-from cdlib.runs import resolve
 
 MEMORY = 2**28  # bytes of keys: a larger training set is thinned out evenly
 _CHUNK = 256  # images read at once
 
 
 def load(context: Context) -> Callable[[Tensor, Tensor], Tensor]:
-    return NearestImage(_training_images(context))
+    return NearestImage(open_split(context.profile, context.dataset, "train"))
 
 
 class NearestImage:
@@ -73,12 +73,3 @@ class NearestImage:
             ]
             self._keys = positions, torch.cat(keys)
         return self._keys
-
-
-def _training_images(context: Context) -> PreparedArray:
-    profile = context.profile
-    dataset = profile.dataset(context.dataset)
-    if dataset.root is not None:
-        dataset = dataset.model_copy(update={"root": resolve(dataset.root)})
-    size = round(profile.size * profile.data.margin)
-    return prepare(dataset, "train", size, resolve(profile.data.prepared), profile.seed)
