@@ -213,8 +213,7 @@ class Training:
                 self.progress.log_bytes = file.tell()
 
     def _save_state(self) -> None:
-        # A state is only worth keeping if a training can go on from it. Every process looks, so
-        # that all of them stop.
+        # A state is kept only if a training can go on from it. All processes look, and all stop.
         spread = {
             f"weights of {name}": sum(p.detach().abs().sum().item() for p in net.parameters())
             for name, net in self.raw.items()

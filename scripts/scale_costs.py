@@ -27,8 +27,9 @@ from cdlib.runs import Run, resolve
 from cdlib.settings import Profile, load_profile
 
 PEAK = {"H100": 989e12, "A100": 312e12}  # FLOP/s, bf16, dense; the makers' sheets
-# What a resumed training needs of a network: weights, their average, the best, Adam's two moments.
-COPIES = 5
+# A training's state, at most: weights, their average, the best, Adam's two moments; and the state
+# before it is kept.
+COPIES = 5 * 2
 CLASSES = 365  # of Places365
 
 
@@ -56,7 +57,7 @@ def costs(profile: Profile, share: float) -> pd.DataFrame:
                 "images_seen_m": images / 1e6,
                 "exaflop": flop / 1e18,
                 **{f"{name}_hours": flop / peak / share / 3600 for name, peak in PEAK.items()},
-                "states_gb": datasets * COPIES * 4 * count / 1e9,
+                "states_gb_at_most": datasets * COPIES * 4 * count / 1e9,
             }
         )
     table = pd.DataFrame(rows)

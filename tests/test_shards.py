@@ -20,7 +20,9 @@ from cdlib.data.array import PreparedArray, prepare
 from cdlib.data.batches import TrainingBatches
 from cdlib.data.shards import open_shards, write_shards
 from cdlib.data.splits import open_split
-from cdlib.runs import sha256_file
+from cdlib.methods import nearest_image
+from cdlib.methods.context import Context
+from cdlib.runs import Run, sha256_file
 from cdlib.settings import load_profile
 from cdlib.stages import data_manifests
 
@@ -308,6 +310,11 @@ def test_a_profile_trains_from_shards_as_from_the_array(tmp_path):
         one, other = (TrainingBatches(a, profile).batch(step) for a in (array, again))
         assert torch.equal(one.image, other.image)
         assert torch.equal(one.label, other.label)
+    # A method that reads training images takes the same, under every training seed.
+    seeded = Context(
+        load_profile("quick", settings | {"seed": 3}), Run(tmp_path), "synthetic-scenes"
+    )
+    assert nearest_image.load(seeded).training.manifest == array.manifest
     manifests = data_manifests(sharded, tmp_path / "elsewhere")
     assert list(manifests) == ["synthetic-scenes/train-shards"]
     assert not isinstance(open_split(sharded, "scenes", "validation").images, shards.ShardImages)

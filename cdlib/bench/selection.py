@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 import cv2
+import numpy as np
 import patchmatch
 import psutil
 import torch
@@ -16,9 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cdlib.bench.measuring import Options, interleaved, paired_ratio, peak_memory
+from cdlib.data.synthetic import draw_scene
 from cdlib.masks import edge_mask
 from cdlib.methods import classical
 from cdlib.methods.patchmatch import RADIUS, SEED
+from cdlib.nets.compression import FACTOR
 from cdlib.settings import SIDES
 from cdlib.texture import similar_texture_selection
 
@@ -37,37 +40,38 @@ def measure(options: Options) -> dict[str, Any]:
     }
 
 
-def _images(count: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Smooth random images (B,3,H,W) with the hole black, LR images and edge masks."""
-    generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(count, 3, size // 16, size // 16, generator=generator)
-    image = F.interpolate(coarse, size, mode="bilinear")
+def _images(count: int, size: int) -> tuple[np.ndarray, Tensor]:
+    """Drawn images with the hole black, (B,H,W,3) uint8, and edge masks (B,1,H,W)."""
     sides = torch.stack([edge_mask(size, size, side) for side in SIDES])
     mask = sides[torch.arange(count) % len(SIDES)]
-    return image.mul_(mask), torch.rand(count, 3, size // 8, size // 8, generator=generator), mask
+    pictures = np.stack([draw_scene(index, size, seed=0)[0] for index in range(count)])
+    return pictures * mask.byte().permute(0, 2, 3, 1).numpy(), mask
 
 
-def _selection(count: int, size: int) -> Callable[[], Tensor]:
-    image, lr, mask = _images(count, size)
+def _selection(pictures: np.ndarray, mask: Tensor) -> Callable[[], Tensor]:
+    image = torch.from_numpy(pictures).permute(0, 3, 1, 2).div(255).contiguous()
+    lr = F.avg_pool2d(image, FACTOR)  # any would do: every block is looked at
     return lambda: similar_texture_selection(lr, image, mask)
 
 
 def _extra_memory() -> int:
     """Bytes that one call with many images takes beyond what it is given, its result included."""
-    call = _selection(MANY, SMALL)
+    # Made without anything between: memory that was freed would count as there before.
+    image = torch.rand(MANY, 3, SMALL, SMALL)
+    lr = torch.rand(MANY, 3, SMALL // FACTOR, SMALL // FACTOR)
+    mask = edge_mask(SMALL, SMALL, "right").expand(MANY, 1, SMALL, SMALL)
     before = psutil.Process().memory_info().rss
-    call()
+    similar_texture_selection(lr, image, mask)
     return peak_memory() - before
 
 
 def _against_classical(size: int, options: Options) -> dict[str, float]:
-    image, _, mask = _images(len(SIDES), size)
-    pictures = image.mul(255).byte().permute(0, 2, 3, 1).contiguous().numpy()
+    pictures, mask = _images(len(SIDES), size)
     pairs = list(zip(pictures, (mask[:, 0] == 0).byte().numpy(), strict=True))
     radius, telea = classical.RADIUS, cv2.INPAINT_TELEA
     patchmatch.set_random_seed(SEED)
     calls = {
-        "selection": _selection(len(SIDES), size),
+        "selection": _selection(pictures, mask),
         "telea": lambda: [cv2.inpaint(*pair, radius, telea) for pair in pairs],
         "patchmatch": lambda: [patchmatch.inpaint(*pair, patch_size=RADIUS) for pair in pairs],
     }
@@ -81,7 +85,7 @@ def _against_classical(size: int, options: Options) -> dict[str, float]:
 def _linearity(options: Options) -> dict[str, Any]:
     """Ten times the images: the time of one, as a multiple of what it takes among the fewer."""
     counts = (10, 100)
-    seconds = interleaved({str(n): _selection(n, SMALL) for n in counts}, options)
+    seconds = interleaved({str(n): _selection(*_images(n, SMALL)) for n in counts}, options)
     few, many = seconds.values()
     return {
         "size": SMALL,
