@@ -131,7 +131,8 @@ def save_table(
     """Write `name`.csv, .md and .tex into `folder`; `shown` is the form for reading. Returns it."""
     shown = frame if shown is None else shown
     save_csv(frame, folder, name)
-    markdown = shown.to_markdown(index=False, floatfmt=".4g", missingval="")
+    filled = shown.astype(object).where(shown.notna(), None)
+    markdown = filled.to_markdown(index=False, floatfmt=".4g", missingval="")
     write_text(folder / f"{name}.md", f"{caption}\n\n{markdown}\n")
     latex = shown.style.hide(axis="index").format(precision=4, na_rep="", escape="latex")
     latex.format_index(escape="latex", axis=1)

@@ -1,4 +1,4 @@
-"""The sanity ladder on photographs: the committed nets beat the mean colour and the stretched image.
+"""The sanity ladder on photographs: the committed nets beat the mean colour and the stretch.
 
 Held-out test photographs, composed outputs, as the committed tables have them; `cdlib verify` makes
 these tables anew from the nets.
