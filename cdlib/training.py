@@ -288,7 +288,7 @@ def train(
     """
     files = Files.of(run, dataset, recipe.name)
     fingerprint = fingerprint_of(recipe, profile, training, validation)
-    if files.net.exists() and checkpoints.read_about(files.net)["fingerprint"] == fingerprint:
+    if files.net.exists() and checkpoints.read_about(files.net).get("fingerprint") == fingerprint:
         return files.net
     if not profile.train.allowed:
         raise checkpoints.CheckpointError(
