@@ -1,5 +1,7 @@
 """What a network costs: parameters and multiply-accumulates, measured on the live network."""
 
+from collections.abc import Callable
+
 import pandas as pd
 import torch
 from torch import nn
@@ -16,8 +18,8 @@ def parameters(net: nn.Module) -> int:
 
 
 @torch.no_grad()
-def macs(net: nn.Module, *inputs: torch.Tensor) -> int:
-    """Multiply-accumulates of one forward pass, convolutions and matrix products."""
+def macs(net: Callable[..., object], *inputs: object) -> int:
+    """Multiply-accumulates of one call, convolutions and matrix products."""
     with FlopCounterMode(display=False) as counter:
         net(*inputs)
     return counter.get_total_flops() // 2

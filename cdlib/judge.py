@@ -166,7 +166,7 @@ def load_judge(profile: Profile, run: Run, dataset: str, classes: tuple[str, ...
     """
     settings = profile.judge
     judge = Judge(settings.network, len(classes), settings.input_size, pretrained=False)
-    load_net(run.checkpoints(dataset) / f"{NAME}.safetensors", judge, NAME)
+    load_net(run.net(dataset, NAME), judge, NAME)
     return judge.requires_grad_(False).eval()
 
 

@@ -22,7 +22,7 @@ from cdlib.data.batches import Batch
 from cdlib.data.decode import UnreadableImageError, opened
 from cdlib.external import match_outputs
 from cdlib.judge import imagenet_judge
-from cdlib.methods import METHODS, compressor, open_method
+from cdlib.methods import compressor, open_for_scoring
 from cdlib.scores import KEY, MEASURES, SIMILARITIES, Judges, measure
 from cdlib.tables import mean_with_interval, save_table, table2, table2_shown
 from cdlib.workspace import Workspace
@@ -87,9 +87,7 @@ def score_modern(
         outputs = {PEER: examples.output}
         context = workspace.context(role)
         for method in methods[context.dataset]:
-            fill = open_method(method, context)
-            truth = {"truth": batch.image} if METHODS[method].oracle else {}
-            outputs[method] = fill(batch.image, batch.mask, **truth)
+            outputs[method] = open_for_scoring(method, context)(batch)
         for method, raw in outputs.items():
             frame = measure(
                 raw, batch, examples.names, "free-form", judges, profile.judge.input_size

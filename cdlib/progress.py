@@ -37,7 +37,7 @@ class Files:
     @classmethod
     def of(cls, run: Run, dataset: str, name: str) -> "Files":
         return cls(
-            net=run.checkpoints(dataset) / f"{name}.safetensors",
+            net=run.net(dataset, name),
             state=run.checkpoints(dataset) / f"{name}.resume.pt",
             log=run.logs(dataset) / f"{name}.jsonl",
             samples=run.folder / "samples" / dataset,

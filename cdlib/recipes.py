@@ -59,3 +59,11 @@ class Recipe:
     preview: Callable[[Nets, Batch], Tensor] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     images_seen: int | None = None
+
+    def kept_weights(self, nets: Nets) -> dict[str, Tensor]:
+        """What the file of a finished net holds: the kept nets' tensors, as `<net>.<name>`."""
+        return {
+            f"{name}.{key}": tensor
+            for name in self.kept
+            for key, tensor in nets[name].state_dict().items()
+        }

@@ -109,5 +109,9 @@ class Run:
     def checkpoints(self, dataset: str) -> Path:
         return self.folder / "checkpoints" / dataset
 
+    def net(self, dataset: str, name: str) -> Path:
+        """The file of a finished net."""
+        return self.checkpoints(dataset) / f"{name}.safetensors"
+
     def logs(self, dataset: str) -> Path:
         return self.folder / "logs" / dataset

@@ -14,7 +14,7 @@ from cdlib.data.array import PreparedArray
 from cdlib.data.batches import Batch
 from cdlib.data.duplicates import near_duplicates
 from cdlib.masks import compose, draw_masks, edge_mask
-from cdlib.methods import METHODS, open_method
+from cdlib.methods import open_for_scoring
 from cdlib.methods.context import Context
 from cdlib.settings import SIDES, MaskKind, Profile
 from cdlib.workspace import Arrays
@@ -131,8 +131,7 @@ def completions(
     batch = one_a_class(test, context.profile, count)
     outputs = {"raw": [], "composed": []}
     for name in names:
-        truth = {"truth": batch.image} if METHODS[name].oracle else {}
-        raw = open_method(name, context)(batch.image, batch.mask, **truth)
+        raw = open_for_scoring(name, context)(batch)
         outputs["raw"].append(raw)
         outputs["composed"].append(compose(raw, batch.image, batch.mask))
     return {

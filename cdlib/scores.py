@@ -21,7 +21,7 @@ from cdlib.data.array import PreparedArray
 from cdlib.data.batches import Batch, side_batches
 from cdlib.judge import Judge, imagenet_judge, load_judge
 from cdlib.masks import compose
-from cdlib.methods import METHODS, compressor, open_method
+from cdlib.methods import METHODS, compressor, open_for_scoring, open_method
 from cdlib.methods.context import Context
 from cdlib.runs import atomic_path, digest, sha256_file
 from cdlib.settings import SIDES
@@ -92,14 +92,13 @@ def score_methods(
 @torch.no_grad()
 def score_method(name: str, context: Context, test: PreparedArray, judges: Judges) -> pd.DataFrame:
     """One method on every test image under every side; a row an image, side and variant."""
-    method = open_method(name, context)
+    method = open_for_scoring(name, context)
     rows = []
     size = context.profile.evaluate.batch_size
     title, total = f"{name} on {context.dataset}", len(test) * len(SIDES)
     bar = tqdm(total=total, unit="image", desc=title, mininterval=15)
     for side, names, batch in side_batches(test, context.profile, size):
-        truth = {"truth": batch.image} if METHODS[name].oracle else {}
-        raw = method(batch.image, batch.mask, **truth)
+        raw = method(batch)
         rows.append(measure(raw, batch, names, side, judges, context.profile.judge.input_size))
         bar.update(len(batch.image))
     bar.close()
@@ -181,9 +180,9 @@ def score_compressor(context: Context, test: PreparedArray) -> pd.DataFrame:
 
 
 def _fingerprint(name: str, context: Context, test: PreparedArray) -> str:
-    folder = context.run.checkpoints(context.dataset)
-    files = [folder / f"{net}.safetensors" for net in (*METHODS[name].nets, "judge")]
-    files.append(folder / "threshold.json")
+    run, dataset = context.run, context.dataset
+    files = [run.net(dataset, net) for net in (*METHODS[name].nets, "judge")]
+    files.append(run.checkpoints(dataset) / "threshold.json")
     hashes = [sha256_file(file) for file in files if file.exists()]
     profile = context.profile
     settings = [profile.judge.model_dump(), profile.fraction, profile.size, profile.seed]

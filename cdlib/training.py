@@ -97,8 +97,8 @@ class Training:
         while self.progress.step < total:
             began = time.monotonic()
             if phase is not (phase := self._phase()):
-                self._enter(phase)
-            measured = self._step(phase)
+                self.enter(phase)
+            measured = self.step(phase)
             line = {}
             if self._due(LOG_EVERY * size):
                 line |= {name: float(mean_over_processes(v)) for name, v in measured.items()}
@@ -118,7 +118,7 @@ class Training:
         self._finish()
         self.fabric.barrier()  # the net is there for whichever process needs it next
 
-    def _step(self, phase: Phase) -> dict[str, Tensor]:
+    def step(self, phase: Phase) -> dict[str, Tensor]:
         """One batch: every optimiser's gradients first, then every optimiser's step."""
         key = self.profile.seed * 1_000_003 + self.progress.step
         torch.manual_seed(key * self.fabric.world_size + self.fabric.global_rank)
@@ -146,7 +146,8 @@ class Training:
             if self.progress.step < end
         )
 
-    def _enter(self, phase: Phase) -> None:
+    def enter(self, phase: Phase) -> None:
+        """Set modes and rates for the steps of a phase."""
         for net in self.nets.values():
             net.train()
         if phase.prepare:
@@ -178,11 +179,8 @@ class Training:
         last = phase is self.recipe.phases[-1]
         if last and (value < self.progress.best or not self.best_weights):
             self.progress.best, self.progress.best_step = value, self.progress.step
-            self.best_weights = {
-                f"{name}.{key}": tensor.detach().clone()
-                for name, net in self.average.items()
-                for key, tensor in net.state_dict().items()
-            }
+            kept = self.recipe.kept_weights(self.average)
+            self.best_weights = {key: tensor.detach().clone() for key, tensor in kept.items()}
         return line
 
     @torch.no_grad()

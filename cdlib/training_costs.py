@@ -6,12 +6,11 @@ from statistics import median
 
 import pandas as pd
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from cdlib.checkpoints import read_about
-from cdlib.costs import parameters
+from cdlib.costs import macs, parameters
 from cdlib.data.batches import Batch
-from cdlib.methods import METHODS, RECIPES, open_method
+from cdlib.methods import METHODS, RECIPES, open_for_scoring
 from cdlib.methods.context import Context
 from cdlib.settings import Profile, load_profile
 
@@ -31,8 +30,7 @@ def method_costs(methods: Iterable[str], context: Context, batch: Batch) -> pd.D
     rows = []
     for name in methods:
         nets = METHODS[name].nets
-        folder = context.run.checkpoints(context.dataset)
-        about = [read_about(folder / f"{net}.safetensors") for net in nets]
+        about = [read_about(context.run.net(context.dataset, net)) for net in nets]
         seen = max((a["images_seen"] for a in about), default=0)
         seconds = sum(a["seconds"] for a in about)
         rows.append(
@@ -72,13 +70,10 @@ def sizes(nets: Iterable[str], context: Context, paper: str = "paper") -> pd.Dat
     return pd.DataFrame(rows)
 
 
-@torch.no_grad()
 def _forward_gmac(net: str, context: Context) -> float:
     recipe = RECIPES[net](context)
     nets = {name: module.eval() for name, module in recipe.build().items()}
-    with FlopCounterMode(display=False) as counter:
-        recipe.validate(nets, _one_image(context.profile))
-    return counter.get_total_flops() / 2 / 1e9
+    return macs(recipe.validate, nets, _one_image(context.profile)) / 1e9
 
 
 def _one_image(profile: Profile) -> Batch:
@@ -89,16 +84,14 @@ def _one_image(profile: Profile) -> Batch:
 
 
 def _inference(name: str, context: Context, batch: Batch) -> dict[str, float]:
-    method = open_method(name, context)
-    truth = {"truth": batch.image} if METHODS[name].oracle else {}
-    with FlopCounterMode(display=False) as counter:
-        method(batch.image, batch.mask, **truth)
+    method = open_for_scoring(name, context)
+    gmac = macs(method, batch) / 1e9
     seconds = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        method(batch.image, batch.mask, **truth)
+        method(batch)
         seconds.append(time.perf_counter() - began)
     return {
-        "gmac_per_image": counter.get_total_flops() / 2 / len(batch.image) / 1e9,
+        "gmac_per_image": gmac / len(batch.image),
         "infer_ms_per_image": 1000 * median(seconds) / len(batch.image),
     }

@@ -58,8 +58,8 @@ def first_step(training: Training, phase: Phase) -> dict[str, Tensor]:
         for parameter in training.parameters[name]:
             parameter.grad = None
     image = training.batches.batch(training.progress.step).image
-    training._enter(phase)
-    measured = training._step(phase)
+    training.enter(phase)
+    measured = training.step(phase)
     found = {"image": image} | {f"measured {name}": value for name, value in measured.items()}
     for net, module in training.raw.items():
         for name, parameter in module.named_parameters():

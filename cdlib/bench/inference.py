@@ -12,7 +12,7 @@ from cdlib.bench.measuring import Options, interleaved
 from cdlib.bench.sizes import open_bench
 from cdlib.checkpoints import save_net
 from cdlib.data.batches import Batch, validation_batches
-from cdlib.methods import METHODS, RECIPES, open_method
+from cdlib.methods import METHODS, RECIPES, open_for_scoring
 from cdlib.methods.context import Context
 from cdlib.settings import SIDES
 
@@ -35,9 +35,8 @@ def measure(options: Options, folder: Path, methods: Iterable[str]) -> dict[str,
 
 
 def _call(name: str, context: Context, batch: Batch) -> Callable[[], Tensor]:
-    method = open_method(name, context)
-    truth = {"truth": batch.image} if METHODS[name].oracle else {}
-    return lambda: method(batch.image, batch.mask, **truth)
+    method = open_for_scoring(name, context)
+    return lambda: method(batch)
 
 
 def _save_untrained(context: Context, nets: Iterable[str]) -> None:
@@ -47,10 +46,5 @@ def _save_untrained(context: Context, nets: Iterable[str]) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(context.profile.seed)
             built = recipe.build()
-        weights = {
-            f"{net}.{key}": tensor
-            for net in recipe.kept
-            for key, tensor in built[net].state_dict().items()
-        }
-        path = context.run.checkpoints(context.dataset) / f"{name}.safetensors"
-        save_net(path, weights, {"net": name, "fingerprint": "untrained"})
+        path = context.run.net(context.dataset, name)
+        save_net(path, recipe.kept_weights(built), {"net": name, "fingerprint": "untrained"})

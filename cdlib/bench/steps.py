@@ -110,8 +110,8 @@ def take_steps(options: Options, folder: Path, name: str, form: str) -> None:
 def _stepper(started: Training, index: int) -> Callable[[], object]:
     """A step of the phase of that index. Each form has its own recipe, and so its own phases."""
     phase = started.recipe.phases[index]
-    started._enter(phase)
-    return lambda: started._step(phase)
+    started.enter(phase)
+    return lambda: started.step(phase)
 
 
 def summary(phases: dict[str, Any], batch: int, ceiling: float) -> dict[str, Any]:

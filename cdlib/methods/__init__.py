@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cdlib.data.batches import Batch
 from cdlib.masks import check_inputs
 from cdlib.methods import (
     bicubic,
@@ -100,10 +101,10 @@ def rivals_of(methods: Iterable[str]) -> list[str]:
 
 def finished_methods(methods: Iterable[str], context: Context) -> list[str]:
     """The named methods; if the profile allows no training, those whose nets are finished."""
-    folder = context.run.checkpoints(context.dataset)
 
     def is_finished(method: str) -> bool:
-        return all((folder / f"{net}.safetensors").exists() for net in METHODS[method].nets)
+        nets = METHODS[method].nets
+        return all(context.run.net(context.dataset, net).exists() for net in nets)
 
     allowed = context.profile.train.allowed
     return [method for method in methods if allowed or is_finished(method)]
@@ -136,6 +137,14 @@ def open_method(name: str, context: Context) -> Callable[..., Tensor]:
     """`load_method` for a run that is open already."""
     fill = METHODS[name].load(context)
     return _with_truth(fill, name) if METHODS[name].oracle else _blind(fill)
+
+
+def open_for_scoring(name: str, context: Context) -> Callable[[Batch], Tensor]:
+    """A method as the study asks it: on a batch, whose true images an oracle is given."""
+    method = open_method(name, context)
+    if METHODS[name].oracle:
+        return lambda batch: method(batch.image, batch.mask, truth=batch.image)
+    return lambda batch: method(batch.image, batch.mask)
 
 
 def _blind(fill: Fill) -> Fill:

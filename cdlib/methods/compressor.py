@@ -94,7 +94,7 @@ def recipe(profile: Profile) -> Recipe:
 def load(context: Context) -> Callable[[Tensor, Tensor], Tensor]:
     """(masked image, mask) -> LR image, by the run's finished net."""
     net = _net(context.profile.compressor)
-    load_net(context.run.checkpoints(context.dataset) / f"{NAME}.safetensors", net, "compressor")
+    load_net(context.run.net(context.dataset, NAME), net, "compressor")
     return net.eval()
 
 

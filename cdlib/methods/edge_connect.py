@@ -181,7 +181,7 @@ def load_oracle(context: Context) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 def _load_nets(context: Context) -> tuple[EdgeGenerator, InpaintingGenerator]:
     width = context.profile.peers.edge_connect.width
-    path = context.run.checkpoints(context.dataset) / f"{NAME}.safetensors"
+    path = context.run.net(context.dataset, NAME)
     edge_generator, inpainting_generator = EdgeGenerator(width), InpaintingGenerator(width)
     load_net(path, edge_generator, "edge_generator")
     load_net(path, inpainting_generator, "inpainting_generator")

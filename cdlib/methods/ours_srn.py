@@ -77,7 +77,7 @@ def load_enlarger(context: Context) -> Callable[[Tensor], Tensor]:
     """LR (B,3,h,w) -> HR (B,3,8h,8w) in [0,1], by the run's finished nets."""
     settings = context.profile.super_resolution
     net = StackedEDSR(settings.features, settings.blocks)
-    path = context.run.checkpoints(context.dataset) / f"{NAME}.safetensors"
+    path = context.run.net(context.dataset, NAME)
     load_net(path, net, "super_resolution")
     net.eval()
     return lambda lr: net(lr)[0].clamp(0, 1)

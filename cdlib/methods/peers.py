@@ -34,5 +34,5 @@ def show(output: Tensor, batch: Batch) -> Tensor:
 
 def finished(context: Context, name: str, net: Net) -> Net:
     """`net` with the weights of the run's finished training of that name, ready to use."""
-    load_net(context.run.checkpoints(context.dataset) / f"{name}.safetensors", net, name)
+    load_net(context.run.net(context.dataset, name), net, name)
     return net.eval()
