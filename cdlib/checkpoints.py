@@ -1,7 +1,8 @@
 """Files of weights: finished nets as safetensors, running trainings as tensors only.
 
 Nothing is ever unpickled into code: safetensors for nets, `weights_only` for the state of a
-training. The state is written beside and renamed, and the one before it is kept.
+training. The state is written beside and renamed, and the one before it is kept. Finished nets
+keep their kernels in half precision: half the size, and what is scored is what the file holds.
 """
 
 import json
@@ -25,10 +26,12 @@ class CheckpointError(ValueError):
 def save_net(path: Path, weights: dict[str, Tensor], about: dict[str, Any]) -> None:
     """Weights and a JSON-like description, in one safetensors file.
 
+    Float tensors of two axes or more are rounded to half precision.
+
     Raises:
         OSError: it cannot be written.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    tensors = {name: _stored(tensor.detach().cpu()) for name, tensor in weights.items()}
     content = serialise(tensors, metadata={"about": json.dumps(about, sort_keys=True)})
     with atomic_path(path) as temporary:
         # safetensors' own `save_file` leaves a file of another name where it is killed.
@@ -77,7 +80,7 @@ def load_net(path: Path, net: torch.nn.Module, prefix: str) -> None:
                 f"checkpoint {path}: {prefix}.{key} has shape {tuple(stored[key].shape)}, the "
                 f"profile's net needs {tuple(tensor.shape)}; another width?"
             )
-        if stored[key].dtype != tensor.dtype:
+        if stored[key].dtype not in (tensor.dtype, _stored(tensor).dtype):
             raise CheckpointError(
                 f"checkpoint {path}: {prefix}.{key} is of {stored[key].dtype}, not {tensor.dtype}"
             )
@@ -87,6 +90,14 @@ def load_net(path: Path, net: torch.nn.Module, prefix: str) -> None:
             "another depth?"
         )
     net.load_state_dict(stored)
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    """As a file holds it: biases, statistics and what half precision cannot reach stay exact."""
+    if tensor.ndim < 2 or not tensor.is_floating_point():
+        return tensor.contiguous()
+    half = tensor.half().contiguous()
+    return half if half.isfinite().all() else tensor.contiguous()
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

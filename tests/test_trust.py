@@ -151,6 +151,18 @@ def test_a_checkpoint_of_another_net_is_refused_by_name(checkpoint, change, mess
         load_net(checkpoint, net(), "net")
 
 
+def test_kernels_are_stored_in_half_precision_and_the_rest_exactly(tmp_path):
+    path, stored, loaded = tmp_path / "net.safetensors", net(), net()
+    with torch.no_grad():
+        stored[1].weight[0, 0] = 1e5  # out of half precision's range: this kernel stays as it is
+    save_net(path, {f"net.{key}": value for key, value in stored.state_dict().items()}, {})
+    load_net(path, loaded, "net")
+    assert torch.equal(loaded[0].weight, stored[0].weight.half().float())
+    assert not torch.equal(loaded[0].weight, stored[0].weight)
+    assert all(torch.equal(loaded[i].bias, stored[i].bias) for i in (0, 1))
+    assert torch.equal(loaded[1].weight, stored[1].weight)
+
+
 @pytest.mark.parametrize("about", [None, "3", "[]", "{", "[" * 100_000], ids=range(5))
 def test_a_checkpoint_that_is_not_ours_is_refused_with_the_remedy(tmp_path, about):
     path = tmp_path / "net.safetensors"
