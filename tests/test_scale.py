@@ -65,3 +65,17 @@ def test_the_scale_check_runs(tmp_path) -> None:
     assert (rows[["own_mb", "mapped_mb"]] > 0).all(axis=None)
     for stage in stages:
         assert f"| {stage} " in done.stdout
+
+
+def test_the_table_of_equal_times_grows_by_a_row(tmp_path) -> None:
+    output = tmp_path / "times.csv"
+    known = pd.DataFrame([{"minutes": 0.02, "width": 0.05, "size": 48, "lr_hole_l1": 0.2}])
+    known.to_csv(output, index=False)
+    script = [sys.executable, str(ROOT / "scripts" / "equal_time.py"), "--profile", "quick"]
+    given = ["--minutes", "0.02", "--width", "0.05", "--size", "32", "--output", str(output)]
+    subprocess.run(script + given, capture_output=True, check=True)
+    rows = pd.read_csv(output)
+    assert list(rows["size"]) == [32, 48]
+    row = rows.iloc[0]
+    assert 0.2 < row["took_minutes"] / row["minutes"] < 20
+    assert (row[["images", "lr_hole_l1", "lr_hole_l1_mean"]] > 0).all()
