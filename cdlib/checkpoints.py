@@ -131,10 +131,5 @@ def load_state(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def drop_state(path: Path) -> None:
-    for candidate in (path, _previous(path)):
-        candidate.unlink(missing_ok=True)
-
-
 def _previous(path: Path) -> Path:
     return path.with_name(path.name.replace(".resume.pt", ".previous.resume.pt"))

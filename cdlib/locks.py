@@ -1,4 +1,4 @@
-"""One study at a time in one results folder."""
+"""One study at a time in one results folder, and one training of one net."""
 
 import fcntl
 import os
@@ -27,8 +27,8 @@ def exclusive(path: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().decode("ascii", "replace").strip() or "unknown"
             raise OSError(
-                f"{path}: locked by a study that is running here, process {holder}; "
-                "wait for it, end it, or give another --results"
+                f"{path}: process {holder} is at work here; wait for it, end it, or give another "
+                "--results"
             ) from None
         with names_file(path):
             file.truncate(0)

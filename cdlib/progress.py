@@ -33,6 +33,7 @@ class Files:
     state: Path
     log: Path
     samples: Path
+    lock: Path
 
     @classmethod
     def of(cls, run: Run, dataset: str, name: str) -> "Files":
@@ -41,6 +42,7 @@ class Files:
             state=run.checkpoints(dataset) / f"{name}.resume.pt",
             log=run.logs(dataset) / f"{name}.jsonl",
             samples=run.folder / "samples" / dataset,
+            lock=run.checkpoints(dataset) / f".{name}.lock",
         )
 
     def rewind_log(self, to: int) -> None:

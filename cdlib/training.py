@@ -9,6 +9,7 @@ import copy
 import json
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,11 +25,17 @@ from cdlib.data.array import PreparedArray
 from cdlib.data.batches import TrainingBatches, validation_batches
 from cdlib.fast import accelerate
 from cdlib.launch import launch
+from cdlib.locks import exclusive
 from cdlib.progress import Files, Progress, fingerprint_of, in_short, refuse_nan
 from cdlib.recipes import Phase, Recipe
-from cdlib.runs import Run, atomic_path
+from cdlib.runs import Run, atomic_path, names_file
 from cdlib.settings import Profile
-from cdlib.synchronised import average_gradients, mean_over_processes, synchronise
+from cdlib.synchronised import (
+    average_gradients,
+    is_first_process,
+    mean_over_processes,
+    synchronise,
+)
 
 LOG_EVERY = 50  # steps
 SAMPLES_AT = (1 / 32, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the training at which a grid is drawn
@@ -206,7 +213,8 @@ class Training:
             "images_per_s": images / self.progress.seconds,
         }
         if self.fabric.global_rank == 0:
-            with open(self.files.log, "a", encoding="utf-8") as file:
+            path = self.files.log
+            with names_file(path), open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(head | line | tail) + "\n")
                 self.progress.log_bytes = file.tell()
 
@@ -283,6 +291,7 @@ def train(
     Raises:
         CheckpointError: there is none, and the profile does not allow training.
         FloatingPointError: a loss that is not finite; the last good state is kept.
+        OSError: another process trains this net here, or a file cannot be written.
     """
     files = Files.of(run, dataset, recipe.name)
     fingerprint = fingerprint_of(recipe, profile, training, validation)
@@ -292,6 +301,8 @@ def train(
         raise checkpoints.CheckpointError(
             f"{files.net} is missing or of other settings or data, and train.allowed is false"
         )
-    progress = Progress(fingerprint)
-    Training(recipe, profile, files, dataset, training, validation, progress).run()
+    files.lock.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(files.lock) if is_first_process() else nullcontext():
+        progress = Progress(fingerprint)
+        Training(recipe, profile, files, dataset, training, validation, progress).run()
     return files.net

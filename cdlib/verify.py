@@ -55,7 +55,8 @@ def verify(results: Path, profile: str) -> list[Finding]:
         again = Run(Path(folder) / run.folder.name)
         for part in ("checkpoints", "logs", "samples"):
             if (run.folder / part).is_dir():
-                shutil.copytree(run.folder / part, again.folder / part)
+                states = shutil.ignore_patterns("*.resume.pt")
+                shutil.copytree(run.folder / part, again.folder / part, ignore=states)
         reason = _run_again(run, Path(folder))
         return list(_compare(run.tables, again.tables, reason))
 

@@ -287,5 +287,5 @@ def test_a_second_study_is_refused_by_the_command(tmp_path, monkeypatch):
     with exclusive(lock):
         done = CliRunner().invoke(app, ["study", "--results", str(tmp_path)])
     assert done.exit_code == 2
-    assert done.stderr.startswith(f"cdlib: error: {lock}: locked by a study")
+    assert done.stderr.startswith(f"cdlib: error: {lock}: process {os.getpid()} is at work")
     assert done.stderr.count("\n") == 1

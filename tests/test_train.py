@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from tiny import OVERRIDES, tiny_workspace
 
 from cdlib import checkpoints
+from cdlib.locks import exclusive
 from cdlib.methods import compressor
 from cdlib.progress import Files
 from cdlib.recipes import Phase
@@ -156,6 +157,19 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(tmp_path):
     assert not files.net.exists()
     state = checkpoints.load_state(files.state)
     assert all(t.isfinite().all() for t in state["nets"]["compressor"].values())
+
+
+def test_a_net_is_trained_by_one_process_at_a_time(tmp_path):
+    workspace = tiny_workspace(tmp_path)
+    files = Files.of(workspace.run, "synthetic-scenes", "compressor")
+    files.lock.parent.mkdir(parents=True)
+    with (
+        exclusive(files.lock),
+        pytest.raises(OSError, match=rf"{files.lock}: process {os.getpid()} is at work"),
+    ):
+        run_training(workspace)
+    assert not files.state.exists()
+    assert not files.log.exists()
 
 
 def test_a_net_of_another_width_or_method_is_refused_by_name(trained, tmp_path):
