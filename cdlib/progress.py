@@ -1,15 +1,19 @@
 """Where a training writes, where it stands, and what its finished net depends on."""
 
+import json
 import math
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cdlib.data.array import PreparedArray
+from cdlib.locks import exclusive
 from cdlib.recipes import Recipe
-from cdlib.runs import Run, digest
+from cdlib.runs import Run, digest, names_file
 from cdlib.settings import Profile
+from cdlib.synchronised import is_first_process
 
 
 @dataclass
@@ -44,6 +48,21 @@ class Files:
             samples=run.folder / "samples" / dataset,
             lock=run.checkpoints(dataset) / f".{name}.lock",
         )
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep other trainings of this net out of its files; among several processes, the first.
+
+        Raises:
+            OSError: one is at work here already.
+        """
+        self.lock.parent.mkdir(parents=True, exist_ok=True)
+        return exclusive(self.lock) if is_first_process() else nullcontext()
+
+    def append_log(self, line: dict[str, Any]) -> int:
+        """Add a line; the log's length in bytes."""
+        with names_file(self.log), open(self.log, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            return file.tell()
 
     def rewind_log(self, to: int) -> None:
         """Cut the log back to its first `to` bytes, so that no step is told twice."""

@@ -6,10 +6,8 @@ through.
 """
 
 import copy
-import json
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,17 +23,11 @@ from cdlib.data.array import PreparedArray
 from cdlib.data.batches import TrainingBatches, validation_batches
 from cdlib.fast import accelerate
 from cdlib.launch import launch
-from cdlib.locks import exclusive
 from cdlib.progress import Files, Progress, fingerprint_of, in_short, refuse_nan
 from cdlib.recipes import Phase, Recipe
-from cdlib.runs import Run, atomic_path, names_file
+from cdlib.runs import Run, atomic_path
 from cdlib.settings import Profile
-from cdlib.synchronised import (
-    average_gradients,
-    is_first_process,
-    mean_over_processes,
-    synchronise,
-)
+from cdlib.synchronised import average_gradients, mean_over_processes, synchronise
 
 LOG_EVERY = 50  # steps
 SAMPLES_AT = (1 / 32, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the training at which a grid is drawn
@@ -213,10 +205,7 @@ class Training:
             "images_per_s": images / self.progress.seconds,
         }
         if self.fabric.global_rank == 0:
-            path = self.files.log
-            with names_file(path), open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(head | line | tail) + "\n")
-                self.progress.log_bytes = file.tell()
+            self.progress.log_bytes = self.files.append_log(head | line | tail)
 
     def _save_state(self) -> None:
         # A state is kept only if a training can go on from it. All processes look, and all stop.
@@ -301,8 +290,7 @@ def train(
         raise checkpoints.CheckpointError(
             f"{files.net} is missing or of other settings or data, and train.allowed is false"
         )
-    files.lock.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(files.lock) if is_first_process() else nullcontext():
+    with files.held():
         progress = Progress(fingerprint)
         Training(recipe, profile, files, dataset, training, validation, progress).run()
     return files.net
