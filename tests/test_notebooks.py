@@ -67,8 +67,8 @@ def test_every_notebook_is_executed_and_leaves_tables_and_figures(studies):
         assert (first / "figures" / f"{stem}.png").exists()
         assert (first / "figures" / f"{stem}.pdf").exists()
     for study in studies:
-        hidden = [path.name for path in study.rglob(".*") if path.name != ".lock"]
-        assert hidden == []
+        hidden = [path.name for path in study.rglob(".*")]
+        assert [name for name in hidden if not name.endswith(".lock")] == []
 
 
 @pytest.mark.slow

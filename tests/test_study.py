@@ -136,7 +136,7 @@ def test_a_second_study_in_the_folder_is_refused(runs: Runs) -> None:
     lock.parent.mkdir(parents=True)
     lock.write_text("999999999\n")  # left behind by a process that is gone
     assert len(runs()) == 3
-    message = rf"{lock}: locked .*, process {os.getpid()};"
+    message = rf"{lock}: process {os.getpid()} is at work here;"
     with exclusive(lock), pytest.raises(OSError, match=message):
         runs()
 
