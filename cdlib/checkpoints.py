@@ -80,7 +80,8 @@ def load_net(path: Path, net: torch.nn.Module, prefix: str) -> None:
                 f"checkpoint {path}: {prefix}.{key} has shape {tuple(stored[key].shape)}, the "
                 f"profile's net needs {tuple(tensor.shape)}; another width?"
             )
-        if stored[key].dtype not in (tensor.dtype, _stored(tensor).dtype):
+        halved = _is_kernel(tensor) and stored[key].dtype == torch.half
+        if stored[key].dtype != tensor.dtype and not halved:
             raise CheckpointError(
                 f"checkpoint {path}: {prefix}.{key} is of {stored[key].dtype}, not {tensor.dtype}"
             )
@@ -92,12 +93,14 @@ def load_net(path: Path, net: torch.nn.Module, prefix: str) -> None:
     net.load_state_dict(stored)
 
 
+def _is_kernel(tensor: Tensor) -> bool:
+    return tensor.ndim >= 2 and tensor.is_floating_point()
+
+
 def _stored(tensor: Tensor) -> Tensor:
     """As a file holds it: biases, statistics and what half precision cannot reach stay exact."""
-    if tensor.ndim < 2 or not tensor.is_floating_point():
-        return tensor.contiguous()
-    half = tensor.half().contiguous()
-    return half if half.isfinite().all() else tensor.contiguous()
+    half = tensor.half() if _is_kernel(tensor) else tensor
+    return (half if half.isfinite().all() else tensor).contiguous()
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -182,10 +182,9 @@ def metric_bars(measured: pd.DataFrame, metrics: Sequence[str], variant: str) ->
     """Methods side by side with their intervals, an axis a metric; rows of `tables.intervals`."""
     part = measured[(measured["variant"] == variant) & measured["metric"].isin(metrics)]
     metrics = [m for m in metrics if (part["metric"] == m).any()]
-    figure, axes = plt.subplots(
-        1, len(metrics), figsize=(2.2 * len(metrics) + 1, 2.6), squeeze=False
-    )
     methods = list(dict.fromkeys(part["method"]))[::-1]
+    size = (2.2 * len(metrics) + 1, 0.2 * len(methods) + 1)  # a line of text a method
+    figure, axes = plt.subplots(1, len(metrics), figsize=size, squeeze=False)
     for axis, metric in zip(axes[0], metrics, strict=True):
         rows = part[part["metric"] == metric].set_index("method").reindex(methods)
         y = np.arange(len(methods))
