@@ -10,6 +10,8 @@ from cdlib.fast.tiling import Convolution, Tiling, best
 from cdlib.fast.winograd import convolve
 from cdlib.layers import GatedConv2d
 
+VECTORS = 32  # channels from which a convolution keeps the processor's vectors busy by itself
+
 
 def _tiling(x: Tensor, *convolutions: nn.Conv2d) -> Tiling | None:
     """The tiling for `convolutions`, alike but for their weights, of x (B, C, H, W), if any."""
@@ -20,7 +22,8 @@ def _tiling(x: Tensor, *convolutions: nn.Conv2d) -> Tiling | None:
         return None
     outputs = sum(convolution.out_channels for convolution in convolutions)
     sides = (setting[0] for setting in settings)
-    return best(Convolution(len(x), *x.shape[2:], first.in_channels, outputs, *sides))
+    of = Convolution(len(x), *x.shape[2:], first.in_channels, outputs, *sides)
+    return best(of, torch.get_num_threads())
 
 
 class FastConv2d(nn.Conv2d):
@@ -32,14 +35,16 @@ class FastConv2d(nn.Conv2d):
 
 
 class FastGatedConv2d(GatedConv2d):
-    """`GatedConv2d`, its two convolutions as one: by Winograd's method where that pays."""
+    """`GatedConv2d`, its two convolutions as one where that pays, by Winograd's method or not."""
 
     def forward(self, x: Tensor) -> Tensor:
         tiling = _tiling(x, self.feature, self.gate)
-        if tiling is None:
+        if tiling is not None:
+            feature, gate = convolve(x, tiling, self.feature, self.gate)
+        elif self.feature.out_channels < VECTORS:
             feature, gate = _side_by_side(x, self.feature, self.gate)
         else:
-            feature, gate = convolve(x, tiling, self.feature, self.gate)
+            feature, gate = self.feature(x), self.gate(x)
         return self.activation(self.norm(feature)) * torch.sigmoid(gate)
 
 
@@ -47,6 +52,7 @@ def _side_by_side(x: Tensor, *convolutions: nn.Conv2d) -> list[Tensor]:
     """Convolutions of one input, alike but for their weights, as one with all their channels.
 
     A processor computes 16 channels at a time, and narrow layers would leave half of them idle.
+    Copying the results apart costs what wider layers would gain.
     """
     first = convolutions[0]
     weight = torch.cat([convolution.weight for convolution in convolutions])

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial import polynomial
 
-# Finite points by the size of the input, with infinity as the last. Pairs of +-p, and of p and
-# 1/p, keep the numbers near 1.
+# Finite points by the size of the input, with infinity as the last. Pairs of p and -p or 1/p, and
+# of p and -1/p, keep the numbers near 1.
 POINTS = {
     6: (0, 1, -1, 2, -2),
     8: (0, 1, -1, 2, -2, 1 / 2, -1 / 2),
+    10: (0, 1, -1, 2, -2, 1 / 2, -1 / 2, -4, 1 / 4),
 }
 
 
