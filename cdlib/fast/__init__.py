@@ -1,7 +1,7 @@
 """Faster forms of the primitives, for training on a CPU: the same numbers within rounding.
 
-Winograd's method for convolutions of stride 1 and 2, any dilation: `toom_cook.py` makes its
-matrices, `tiling.py` says where it pays, `winograd.py` is the method, `modules.py` the layers.
+Winograd's method for convolutions of stride 1, any dilation: `toom_cook.py` makes its matrices,
+`tiling.py` says where it pays, `winograd.py` is the method, `modules.py` the layers.
 What was measured, also of ideas that gave nothing, stands in docs/performance.md.
 """
 
