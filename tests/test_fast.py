@@ -122,6 +122,7 @@ def test_a_narrow_layer_stays_direct_and_a_wide_one_does_not() -> None:
     assert sides(24, 24, 32, 64, 5, 1, 2, 1) == 6
     assert sides(16, 16, 32, 64, 5, 1, 2, 1) == 4  # 16 rows are four tiles of 4, not three of 6
     assert sides(16, 16, 32, 64, 5, 1, 2, 1, threads=2) is None
+    assert sides(12, 12, 256, 256, 3, 1, 1, 1) == 6
     assert sides(3, 3, 512, 256, 3, 1, 1, 1) is None  # the calls alone would cost more
     assert sides(24, 24, 128, 128, 7, 1, 3, 1) is None
     assert sides(24, 24, 128, 128, 5, 2, 2, 1) is None
