@@ -191,13 +191,14 @@ class Profile(Settings):
     def dataset(self, name: str) -> DatasetSettings:
         """By its name in the tables, or by its role, `scenes` or `faces`."""
         by_role = {"scenes": self.data.scenes, "faces": self.data.faces}
-        for dataset in self.datasets:
-            if dataset.name == name:
-                return dataset
-        if name in by_role:
-            return by_role[name]
-        known = ", ".join(d.name for d in self.datasets)
-        raise ConfigurationError(f"data set {name!r}: profile {self.name} has {known}")
+        by_name = {dataset.name: dataset for dataset in self.datasets}
+        if name in by_name or name in by_role:
+            return (by_role | by_name)[name]
+        raise ConfigurationError(f"data set {name!r}: profile {self.name} has {', '.join(by_name)}")
+
+    def side(self, split: str) -> int:
+        """Pixels of a split's images as they are kept; see `data.margin`."""
+        return round(self.size * self.data.margin) if split == "train" else self.size
 
 
 def profile_names() -> list[str]:

@@ -117,14 +117,16 @@ def _code_hash(source: str) -> str:
 
 
 def data_manifests(profile: Profile, prepared: Path) -> dict[str, dict[str, Any]]:
-    """`<data set>/<split>-<size>` -> manifest, of the profile's data sets as far as prepared.
+    """`<data set>/<split>-<size>` -> manifest, of what a profile uses, as far as prepared.
 
     That of images in shards is `<data set>/train-shards`.
     """
     manifests = {}
     for dataset in profile.datasets:
-        files = {path.stem: path for path in sorted((prepared / dataset.name).glob("*.json"))}
+        names = [f"{split}-{profile.side(split)}" for split in ("train", "validation", "test")]
+        files = {name: prepared / dataset.name / f"{name}.json" for name in names}
         if dataset.shards is not None:
+            del files[names[0]]
             files["train-shards"] = resolve(dataset.shards) / "manifest.json"
         for name, path in files.items():
             try:

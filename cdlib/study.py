@@ -50,6 +50,8 @@ class Study:
     def sequence(self, only: Iterable[str], fresh: bool) -> None:
         """See `run_study`."""
         records = Records.read(self.run.folder / "stages.json")
+        if gone := records.stages.keys() - {stage.name for stage in self.stages}:
+            records.drop(*gone)
         chosen = set(only)
         if fresh:
             self._forget(records)

@@ -19,7 +19,7 @@ from cdlib.fast.winograd import Winograd, convolve
 from cdlib.layers import GatedConv2d
 from cdlib.nets.compression import CompressionNetwork
 
-FORMS = [(3, 4), (3, 6), (5, 4), (5, 6)]  # kernel, rows of a tile
+FORMS = [(3, 4), (3, 6), (3, 8), (5, 4), (5, 6), (5, 8)]  # kernel, rows of a tile
 LIMIT = 5e-5  # of the largest value
 
 
@@ -53,7 +53,7 @@ def forced(monkeypatch: pytest.MonkeyPatch) -> None:
     best.cache_clear()
 
 
-@pytest.mark.parametrize(("outputs", "taps"), [(4, 3), (4, 5), (6, 3), (6, 5)])
+@pytest.mark.parametrize(("outputs", "taps"), [(4, 3), (4, 5), (6, 3), (6, 5), (8, 3), (8, 5)])
 def test_the_matrices_compute_correlation(outputs: int, taps: int) -> None:
     rng = np.random.default_rng(0)
     signal, kernel = rng.normal(size=outputs + taps - 1), rng.normal(size=taps)
@@ -119,8 +119,10 @@ def test_a_narrow_layer_stays_direct_and_a_wide_one_does_not() -> None:
         return (tiling := best(Convolution(16, *settings), threads)) and tiling.side
 
     assert sides(24, 24, 4, 4, 5, 1, 2, 1) is None
-    assert sides(24, 24, 32, 64, 5, 1, 2, 1) == 6
-    assert sides(16, 16, 32, 64, 5, 1, 2, 1) == 4  # 16 rows are four tiles of 4, not three of 6
+    assert sides(24, 24, 32, 64, 5, 1, 2, 1) == 8
+    assert sides(8, 8, 128, 256, 5, 1, 2, 1) == 4  # two tiles of 6 would be 12 rows
+    assert sides(16, 16, 32, 64, 5, 1, 2, 1) == 8
+    assert sides(16, 16, 128, 256, 5, 1, 2, 1) == 6  # 8 would be rounded too much
     assert sides(16, 16, 32, 64, 5, 1, 2, 1, threads=2) is None
     assert sides(12, 12, 256, 256, 3, 1, 1, 1) == 6
     assert sides(3, 3, 512, 256, 3, 1, 1, 1) is None  # the calls alone would cost more

@@ -23,7 +23,7 @@ from cdlib.figures import save_figure
 from cdlib.locks import exclusive
 from cdlib.methods import load_method
 from cdlib.runs import atomic_path, write_json
-from cdlib.settings import ConfigurationError
+from cdlib.settings import ConfigurationError, load_profile
 from cdlib.tables import save_table
 from cdlib.workspace import open_workspace
 
@@ -187,10 +187,12 @@ def test_damaged_notes_are_written_anew_or_left_out(study, name):
 
 
 def test_damaged_manifests_of_data_are_passed_over(study):
-    folder = study.prepared / "synthetic-scenes"
-    folder.mkdir(parents=True)
-    for number, content in enumerate(("{", "[]", "3", '{"sha256": "aa"}')):
-        (folder / f"{number}.json").write_text(content)
+    profile = load_profile("quick")
+    places = [(d.name, split) for d in profile.datasets for split in ("train", "validation")]
+    for (name, split), content in zip(places, ("{", "[]", "3", '{"sha256": "aa"}'), strict=True):
+        path = study.prepared / name / f"{split}-{profile.side(split)}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
     study()
     assert study.read("run.json")["data"] == {}
 

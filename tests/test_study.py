@@ -80,6 +80,15 @@ def test_changed_data_run_everything_again_and_new_data_do_not(runs: Runs) -> No
     assert runs() == ["01_first", "02_second", "03_third"]
 
 
+def test_a_notebook_that_is_gone_leaves_no_record(runs: Runs) -> None:
+    runs()
+    (runs.notebooks / "03_third.ipynb").unlink()
+    write_notebook(runs.notebooks, "04_fourth", "1 + 1")
+    assert runs() == ["04_fourth"]
+    known = ["01_first", "02_second", "04_fourth"]
+    assert sorted(runs.read("stages.json")) == sorted(runs.read("run.json")["stages"]) == known
+
+
 def test_only_runs_what_is_named_whatever_its_state(runs: Runs) -> None:
     assert runs(only=["3", "01"]) == ["01_first", "03_third"]
     assert runs(only=["03"]) == ["03_third"]
@@ -223,11 +232,12 @@ def test_a_changed_module_changes_the_hash_and_a_comment_does_not(
     assert input_hash(profile, stage, None) != before
 
 
-def test_manifests_of_other_data_sets_are_left_out(tmp_path: Path) -> None:
+def test_manifests_of_other_data_sets_and_sizes_are_left_out(tmp_path: Path) -> None:
     for name in ("synthetic-faces", "others"):
         (tmp_path / name).mkdir()
         manifest = {"sha256": "aa", "count": 3, "skipped": {}}
-        (tmp_path / name / "test-64.json").write_text(json.dumps(manifest))
+        for split in ("test-64", "test-96", "validation-32"):
+            (tmp_path / name / f"{split}.json").write_text(json.dumps(manifest))
     assert list(data_manifests(load_profile("quick"), tmp_path)) == ["synthetic-faces/test-64"]
 
 

@@ -19,7 +19,7 @@ def open_split(profile: Profile, dataset: str, split: Split) -> PreparedArray:
     """
     spec = profile.dataset(dataset)
     if split == "train" and spec.shards is not None:
-        return open_shards(resolve(spec.shards), spec.name, split, side_of(profile, split))
+        return open_shards(resolve(spec.shards), spec.name, split, profile.side(split))
     return prepared_split(profile, dataset, split)
 
 
@@ -29,9 +29,4 @@ def prepared_split(profile: Profile, dataset: str, split: Split) -> PreparedArra
     if spec.root is not None:
         spec = spec.model_copy(update={"root": resolve(spec.root)})
     folder = resolve(profile.data.prepared)
-    return prepare(spec, split, side_of(profile, split), folder, SPLIT_SEED)
-
-
-def side_of(profile: Profile, split: Split) -> int:
-    """Pixels; training images may be kept larger (`data.margin`), for the crops."""
-    return round(profile.size * profile.data.margin) if split == "train" else profile.size
+    return prepare(spec, split, profile.side(split), folder, SPLIT_SEED)

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.polynomial import polynomial
 
 # Finite points by the size of the input, with infinity as the last. Pairs of p and -p or 1/p, and
-# of p and -1/p, keep the numbers near 1.
+# of p and -1/p, keep the numbers near 1; these had the least rounding of all that were tried.
 POINTS = {
     6: (0, 1, -1, 2, -2),
     8: (0, 1, -1, 2, -2, 1 / 2, -1 / 2),
-    10: (0, 1, -1, 2, -2, 1 / 2, -1 / 2, -4, 1 / 4),
+    10: (0, 2 / 5, -5 / 2, -1 / 2, 2, 4 / 5, -5 / 4, -6 / 7, 7 / 6),
+    12: (0, 1, -1, 1 / 3, -3, -2 / 5, 5 / 2, 2 / 3, -3 / 2, -3 / 4, 4 / 3),
 }
 
 

@@ -70,7 +70,8 @@ class Winograd(torch.autograd.Function):
         along = {"padding": (0, of.padding), "dilation": (1, of.dilation)}
         products = [F.conv2d(i, k, **along) for i, k in zip(inputs, kernels, strict=True)]
         tiles = _times(a, _stacked(products, tiling))
-        ctx.tiling, ctx.widths = tiling, [len(weight) for weight in weights]
+        ctx.tiling, ctx.shape = tiling, inputs.shape
+        ctx.widths = [len(weight) for weight in weights]
         ys = []
         for own, bias in zip(tiles.split(ctx.widths, dim=-1), biases, strict=True):
             y = x.new_empty(len(x), tiling.span * tiling.tiles, width, own.shape[-1])
@@ -81,7 +82,7 @@ class Winograd(torch.autograd.Function):
             ys.append(y[:, :height].contiguous())
         # Without a gradient of the weights the transformed input is not kept.
         needed = any(ctx.needs_input_grad[2 : 2 + half])
-        ctx.save_for_backward(kernels, inputs if needed else inputs[:, :0])
+        ctx.save_for_backward(kernels, inputs if needed else None)
         return tuple(ys)
 
     @staticmethod
@@ -101,9 +102,7 @@ class Winograd(torch.autograd.Function):
         tiles = torch.cat([_output_tiles(dy, tiling) for dy in dys], dim=-1)
         dproducts = _images(_times(a.T, tiles))
         if not needs_weight:  # the library asks for the shape alone
-            batch, channels = dproducts.shape[1], kernels.shape[2]
-            shape = (len(inputs), batch, channels, dproducts.shape[3], of.width)
-            inputs = kernels.new_empty(1).expand(shape)
+            inputs = kernels.new_empty(1).expand(ctx.shape)
         wanted = [needs_x, needs_weight, False]
         settings = [1, 1], [0, of.padding], [1, of.dilation], False, [0, 0], 1
         gradients = [
