@@ -182,9 +182,9 @@ def bench(
 
     signal.signal(signal.SIGTERM, _terminate)
     content = run(size, width, batch, repeats, threads, only)
-    print(*lines(content), sep="\n\n")
-    if file:
+    if file:  # first, since whoever reads the print may close it early
         write_json(file, content)
+    print(*lines(content), sep="\n\n")
 
 
 def main() -> None:
