@@ -115,17 +115,18 @@ def test_a_wide_layer_keeps_its_precision(kernel: int, side: int) -> None:
 
 
 def test_a_narrow_layer_stays_direct_and_a_wide_one_does_not() -> None:
-    def sides(*settings: int, threads: int = 1) -> int | None:
-        return (tiling := best(Convolution(16, *settings), threads)) and tiling.side
+    def sides(*settings: int, batch: int = 16) -> int | None:
+        return (tiling := best(Convolution(batch, *settings))) and tiling.side
 
     assert sides(24, 24, 4, 4, 5, 1, 2, 1) is None
     assert sides(24, 24, 32, 64, 5, 1, 2, 1) == 8
-    assert sides(8, 8, 128, 256, 5, 1, 2, 1) == 4  # two tiles of 6 would be 12 rows
+    assert sides(28, 28, 128, 256, 5, 1, 2, 1) == 6
+    assert sides(8, 8, 128, 256, 5, 1, 2, 1, batch=64) == 4  # two tiles of 6 would be 12 rows
     assert sides(16, 16, 32, 64, 5, 1, 2, 1) == 8
     assert sides(16, 16, 128, 256, 5, 1, 2, 1) == 6  # 8 would be rounded too much
-    assert sides(16, 16, 32, 64, 5, 1, 2, 1, threads=2) is None
-    assert sides(12, 12, 256, 256, 3, 1, 1, 1) == 6
-    assert sides(3, 3, 512, 256, 3, 1, 1, 1) is None  # the calls alone would cost more
+    assert sides(8, 8, 32, 64, 5, 1, 2, 1) is None
+    assert sides(12, 12, 256, 256, 3, 1, 1, 1, batch=64) == 6
+    assert sides(12, 12, 256, 256, 3, 1, 1, 1) is None  # the kernels' transform alone costs a third
     assert sides(24, 24, 128, 128, 7, 1, 3, 1) is None
     assert sides(24, 24, 128, 128, 5, 2, 2, 1) is None
 

@@ -23,7 +23,7 @@ def _tiling(x: Tensor, *convolutions: nn.Conv2d) -> Tiling | None:
     outputs = sum(convolution.out_channels for convolution in convolutions)
     sides = (setting[0] for setting in settings)
     of = Convolution(len(x), *x.shape[2:], first.in_channels, outputs, *sides)
-    return best(of, torch.get_num_threads())
+    return best(of)
 
 
 class FastConv2d(nn.Conv2d):

@@ -9,12 +9,11 @@ from functools import cache
 SIDES = {4: math.inf, 6: math.inf, 8: 64}
 KERNELS = (3, 5)
 
-# Costs in multiply-adds of a direct convolution, fitted to timings of twenty layers, forward and
-# backward, on one thread: of a multiply-add of the short convolutions, of each transformed value,
-# by the rows of the tile it is made from, and of each call of the library. On more threads a call
-# waits for all of them, in a time that is worth more.
-PRODUCT, VALUE, CALL = 1.4, 4.3, 5e6
-MARGIN = 0.9  # the fit is rough: take Winograd only where it promises a tenth
+# Costs in multiply-adds of a direct convolution, fitted to timings of eighteen layers, forward and
+# backward, on one thread and on two: of a multiply-add of the short convolutions, of each value of
+# a transformed image, and of a multiply-add of the kernel's transform, once a batch.
+PRODUCT, VALUE, KERNEL = 1.35, 92, 60
+MARGIN = 0.9  # the fit is rough, within a tenth: take Winograd only where it promises as much
 
 
 @dataclass(frozen=True)
@@ -71,23 +70,24 @@ class Tiling:
         """Rows of the input, padded to whole tiles."""
         return self.of.dilation * (self.side * self.tiles + self.of.kernel - 1)
 
-    def cost(self, threads: int) -> float:
+    @property
+    def cost(self) -> float:
         """Of one image, in multiply-adds of a direct convolution."""
         of = self.of
         lines = self.size * self.tiles * of.dilation
         product = lines * of.size[1] * of.kernel * of.inputs * of.outputs
         values = lines * (of.width * of.inputs + of.size[1] * of.outputs)
-        call = CALL * threads**2 / of.batch
-        return PRODUCT * product + self.size * (VALUE * values + call)
+        transform = self.size * of.kernel**2 * of.inputs * of.outputs
+        return PRODUCT * product + VALUE * values + KERNEL * transform / of.batch
 
 
 @cache
-def best(of: Convolution, threads: int) -> Tiling | None:
+def best(of: Convolution) -> Tiling | None:
     """The cheapest tiling of a convolution; None if it has none, or is cheaper without."""
     if of.stride > 1 or of.kernel not in KERNELS:
         return None
     channels = max(of.inputs, of.outputs)
     tilings = [Tiling(of, side) for side, most in SIDES.items() if channels <= most]
-    tiling = min(tilings, key=lambda t: t.cost(threads))
+    tiling = min(tilings, key=lambda tiling: tiling.cost)
     direct = math.prod(of.size) * of.kernel**2 * of.inputs * of.outputs
-    return tiling if tiling.cost(threads) < MARGIN * direct else None
+    return tiling if tiling.cost < MARGIN * direct else None

@@ -3,9 +3,10 @@
 Source: Lavin & Gray 2016, *Fast Algorithms for Convolutional Neural Networks*, sec. 4, in one
 dimension: with tiles d of n rows of the input and the kernel's columns g,
 y = A^T [(G g) * (B^T d)], where * is a convolution along the rows for each of the n values.
-Those are left to the library, which is nearer to the processor's peak there than in the matrix
-products of the two-dimensional form, and half as much data passes through memory. The backward
-pass is the transpose of each step and uses the transformed input again.
+Those are left to the library, as one convolution of n groups: it is nearer to the processor's
+peak there than in the matrix products of the two-dimensional form, and half as much data passes
+through memory. The backward pass is the transpose of each step and uses the transformed input
+again.
 """
 
 from functools import cache
@@ -27,31 +28,32 @@ def _transforms(side: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _times(matrix: Tensor, values: Tensor) -> Tensor:
-    """Matrix (m, k) times values (k, ...) -> (m, ...)."""
-    return (matrix @ values.reshape(len(values), -1)).view(-1, *values.shape[1:])
+    """Matrix (m, k) times values (B, k, ...) -> (B, m, ...)."""
+    batch, _, *rest = values.shape
+    return torch.bmm(matrix.expand(batch, -1, -1), values.flatten(2)).view(batch, -1, *rest)
 
 
 def _windows(x: Tensor, tiling: Tiling) -> Tensor:
-    """View of overlapping tiles of x (B, rows, W, C): (n, B, tiles, dilation, W, C)."""
+    """View of overlapping tiles of x (B, rows, W, C): (B, n, tiles, dilation, W, C)."""
     phases = x.unflatten(1, (-1, tiling.of.dilation))
-    return phases.unfold(1, tiling.size, tiling.side).movedim(-1, 0)
+    return phases.unfold(1, tiling.size, tiling.side).movedim(-1, 1)
 
 
 def _output_tiles(y: Tensor, tiling: Tiling) -> Tensor:
-    """View of y (B, rows, W', O), whole tiles: (m, B, tiles, dilation, W', O)."""
+    """View of y (B, rows, W', O), whole tiles: (B, m, tiles, dilation, W', O)."""
     tiles = y.unflatten(1, (tiling.tiles, tiling.side, tiling.of.dilation))
-    return tiles.movedim(2, 0)
+    return tiles.movedim(2, 1)
 
 
-def _images(values: Tensor) -> Tensor:
-    """(n, B, tiles, dilation, W, C) -> view (n, B, C, tiles * dilation, W), channels_last."""
-    return values.flatten(2, 3).permute(0, 1, 4, 2, 3)
+def _image(values: Tensor) -> Tensor:
+    """(B, n, tiles, dilation, W, C) -> (B, n * C, tiles * dilation, W), channels_last, copied."""
+    return values.flatten(2, 3).movedim(1, 3).flatten(3).permute(0, 3, 1, 2)
 
 
-def _stacked(images: list[Tensor], tiling: Tiling) -> Tensor:
-    """The inverse of `_images`, copied."""
-    values = torch.stack([image.permute(0, 2, 3, 1) for image in images])
-    return values.unflatten(2, (tiling.tiles, tiling.of.dilation))
+def _values(image: Tensor, tiling: Tiling) -> Tensor:
+    """View of the inverse of `_image`."""
+    groups = image.permute(0, 2, 3, 1).unflatten(3, (tiling.size, -1))
+    return groups.movedim(3, 1).unflatten(2, (tiling.tiles, tiling.of.dilation))
 
 
 class Winograd(torch.autograd.Function):
@@ -63,13 +65,12 @@ class Winograd(torch.autograd.Function):
         weights, biases = parameters[:half], parameters[half:]
         of, (height, width) = tiling.of, tiling.of.size
         a, g, b = _transforms(tiling.side, of.kernel)
-        # Each of the n: a kernel (O, C, 1, k) along the rows.
-        kernels = _times(g, torch.cat(weights).permute(2, 0, 1, 3)).unsqueeze(3)
+        # Of each of the n a kernel (O, C, 1, k) along the rows.
+        kernels = torch.tensordot(g, torch.cat(weights), ([1], [2])).flatten(0, 1).unsqueeze(2)
         padded = F.pad(x, (0, 0, 0, 0, of.padding, tiling.rows - of.padding - of.height))
-        inputs = _images(_times(b, _windows(padded, tiling)))
-        along = {"padding": (0, of.padding), "dilation": (1, of.dilation)}
-        products = [F.conv2d(i, k, **along) for i, k in zip(inputs, kernels, strict=True)]
-        tiles = _times(a, _stacked(products, tiling))
+        inputs = _image(_times(b, _windows(padded, tiling)))
+        along = {"padding": (0, of.padding), "dilation": (1, of.dilation), "groups": tiling.size}
+        tiles = _times(a, _values(F.conv2d(inputs, kernels, **along), tiling))
         ctx.tiling, ctx.shape = tiling, inputs.shape
         ctx.widths = [len(weight) for weight in weights]
         ys = []
@@ -100,27 +101,25 @@ class Winograd(torch.autograd.Function):
         if bottom := tiling.span * tiling.tiles - of.size[0]:
             dys = tuple(F.pad(dy, (0, 0, 0, 0, 0, bottom)) for dy in dys)
         tiles = torch.cat([_output_tiles(dy, tiling) for dy in dys], dim=-1)
-        dproducts = _images(_times(a.T, tiles))
+        dproducts = _image(_times(a.T, tiles))
         if not needs_weight:  # the library asks for the shape alone
             inputs = kernels.new_empty(1).expand(ctx.shape)
-        wanted = [needs_x, needs_weight, False]
-        settings = [1, 1], [0, of.padding], [1, of.dilation], False, [0, 0], 1
-        gradients = [
-            torch.ops.aten.convolution_backward(dy, x, kernel, None, *settings, wanted)
-            for dy, x, kernel in zip(dproducts, inputs, kernels, strict=True)
-        ]
-        dinputs, dkernels, _ = zip(*gradients, strict=True)
+        settings = [1, 1], [0, of.padding], [1, of.dilation], False, [0, 0], tiling.size
+        dinputs, dkernels, _ = torch.ops.aten.convolution_backward(
+            dproducts, inputs, kernels, None, *settings, [needs_x, needs_weight, False]
+        )
         dx, dweights = None, [None] * len(widths)
         if needs_x:
-            dwindows = _times(b.T, _stacked(dinputs, tiling))
+            dwindows = _times(b.T, _values(dinputs, tiling))
             padded = dwindows.new_zeros(len(dys[0]), tiling.rows, of.width, of.inputs)
             windows = _windows(padded, tiling)
             # Neighbouring tiles overlap; their first `side` rows do not, nor do the rest.
             for part in slice(tiling.side), slice(tiling.side, None):
-                windows[part] += dwindows[part]
+                windows[:, part] += dwindows[:, part]
             dx = padded[:, of.padding : of.padding + of.height]
         if needs_weight:
-            dweight = _times(g.T, torch.stack(dkernels).squeeze(3)).permute(1, 2, 0, 3)
+            dkernels = dkernels.squeeze(2).unflatten(0, (tiling.size, -1))
+            dweight = torch.tensordot(dkernels, g, ([0], [0])).movedim(-1, 2)
             dweights = dweight.split(widths)
         return dx, None, *dweights, *dbiases
 
