@@ -23,8 +23,8 @@ SELECTION = "texture"
 NOTES = (
     "The plain form: plain layers, contiguous memory, default Adam. The critics' passes are the "
     "recipe's in both forms.",
-    "Freed memory is kept (cdlib.fast.memory) and the number of threads is named to MKL in both "
-    "forms, so the ratios do not count what these give.",
+    "Freed memory is kept (cdlib.fast.memory) in both forms, so the ratios do not count what it "
+    "gives.",
     "Ratios are medians of pairs that were timed one after the other, so they may differ a "
     "little from the ratio of the two medians.",
     "A share of the ceiling counts the operations of direct convolution: a form that needs fewer "

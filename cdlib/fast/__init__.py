@@ -31,8 +31,6 @@ def accelerate(net: nn.Module) -> nn.Module:
         plain = type_before_parametrizations(module)
         module.__class__ = _fast_form(type(module), plain) if plain in FAST else type(module)
     keep_freed_memory()
-    # Naming the number of threads stops MKL from taking fewer for products as small as a tile's.
-    torch.set_num_threads(torch.get_num_threads())
     return net.to(memory_format=torch.channels_last)
 
 
