@@ -52,7 +52,9 @@ def provenance(
 def _commit(root: Path) -> dict[str, Any]:
     """The commit, and whether code or notebooks differ from it; None where git has no answer."""
     commit = _output("git", "rev-parse", "--verify", "HEAD", cwd=root)
-    changes = _output("git", "status", "--porcelain", "--", *_SOURCES, cwd=root)
+    # Without locks: a study that is killed meanwhile would leave one in the user's repository.
+    status = ("git", "--no-optional-locks", "status", "--porcelain", "--", *_SOURCES)
+    changes = _output(*status, cwd=root)
     return {"commit": commit, "dirty": None if commit is None else bool(changes)}
 
 

@@ -22,6 +22,7 @@ from cdlib.display import Display, clock
 from cdlib.execution import CellStarted, Failed, Job, Printed, _Relay, execute, failure_reason
 from cdlib.imports import used_modules
 from cdlib.locks import exclusive
+from cdlib.provenance import provenance
 from cdlib.settings import ConfigurationError, load_profile
 from cdlib.stages import data_manifests, input_hash, read_stages
 from cdlib.study import StageError
@@ -239,6 +240,28 @@ def test_manifests_of_other_data_sets_and_sizes_are_left_out(tmp_path: Path) -> 
         for split in ("test-64", "test-96", "validation-32"):
             (tmp_path / name / f"{split}.json").write_text(json.dumps(manifest))
     assert list(data_manifests(load_profile("quick"), tmp_path)) == ["synthetic-faces/test-64"]
+
+
+def test_asking_for_the_commit_leaves_the_repository_alone(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.hooksPath=")
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    def asked() -> dict:
+        return provenance(load_profile("quick"), tmp_path, {}, {}, {})
+
+    git("init")
+    code = tmp_path / "cdlib" / "a.py"
+    code.parent.mkdir()
+    code.write_text("x = 1")
+    git("add", "-A")
+    git("commit", "-m", "first")
+    os.utime(code, (0, 0))  # which `git status` would note down in the index
+    index = (tmp_path / ".git" / "index").read_bytes()
+    assert asked()["dirty"] is False
+    assert (tmp_path / ".git" / "index").read_bytes() == index
+    code.write_text("x = 2")
+    assert asked()["dirty"] is True
 
 
 def test_whatever_papermill_raises_becomes_one_line() -> None:
