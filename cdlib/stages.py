@@ -11,8 +11,9 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from cdlib.data.folder import Split
 from cdlib.imports import used_modules
 from cdlib.runs import digest, resolve, write_json
 from cdlib.settings import ConfigurationError, Profile
@@ -123,12 +124,12 @@ def data_manifests(profile: Profile, prepared: Path) -> dict[str, dict[str, Any]
     """
     manifests = {}
     for dataset in profile.datasets:
-        names = [f"{split}-{profile.side(split)}" for split in ("train", "validation", "test")]
-        files = {name: prepared / dataset.name / f"{name}.json" for name in names}
-        if dataset.shards is not None:
-            del files[names[0]]
-            files["train-shards"] = resolve(dataset.shards) / "manifest.json"
-        for name, path in files.items():
+        for split in get_args(Split):
+            if split == "train" and dataset.shards is not None:
+                name, path = "train-shards", resolve(dataset.shards) / "manifest.json"
+            else:
+                name = f"{split}-{profile.side(split)}"
+                path = prepared / dataset.name / f"{name}.json"
             try:
                 content = json.loads(path.read_text("utf-8"))
             except (FileNotFoundError, ValueError):
